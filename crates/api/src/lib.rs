@@ -1,0 +1,9 @@
+//! # api
+//! What objects *are*. No I/O, no clock, no chance.
+//!
+//! Start at [`value`] (the tree), then [`schema`] (what a tree may hold).
+#![forbid(unsafe_code)]
+
+pub mod schema;
+pub mod status;
+pub mod value;
