@@ -6,4 +6,5 @@
 
 pub mod schema;
 pub mod status;
+pub mod user;
 pub mod value;
