@@ -4,6 +4,7 @@
 //! Start at [`value`] (the tree), then [`schema`] (what a tree may hold).
 #![forbid(unsafe_code)]
 
+pub mod field;
 pub mod schema;
 pub mod status;
 pub mod user;

@@ -211,6 +211,30 @@ impl From<SmolStr> for Value {
     }
 }
 
+impl From<&SmolStr> for Value {
+    fn from(value: &SmolStr) -> Value {
+        Value::String(value.clone())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(value: &String) -> Value {
+        Value::String(value.into())
+    }
+}
+
+impl From<&Value> for Value {
+    fn from(value: &Value) -> Value {
+        value.clone()
+    }
+}
+
+impl From<&Map> for Value {
+    fn from(value: &Map) -> Value {
+        Value::Object(value.clone())
+    }
+}
+
 impl From<Map> for Value {
     fn from(value: Map) -> Value {
         Value::Object(value)
