@@ -4,8 +4,6 @@
 //! Start at [`value`] (the tree), then [`schema`] (what a tree may hold).
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod field;
-pub mod schema;
-pub mod status;
-pub mod user;
-pub mod value;
+pub mod codec;

@@ -1,0 +1,3 @@
+//! Encodings: how trees become bytes and come back.
+
+pub mod json;
