@@ -6,4 +6,7 @@
 
 pub mod codec;
 pub mod field;
-pub mod codec;
+pub mod schema;
+pub mod status;
+pub mod user;
+pub mod value;
