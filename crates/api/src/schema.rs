@@ -38,12 +38,23 @@ pub struct Field {
     pub omit: Omit,
     /// Field number in the protobuf message, 0 where protobuf has no such field.
     pub number: u32,
+    /// Go inlines this field from an embedded struct, which protobuf keeps as a message of its own
+    /// with this number (`Volume.volumeSource`); 0 where it is not so.
+    pub inlined: u32,
+    /// A list that protobuf wraps into a message with the items as its field 1 (`Verbs`).
+    pub wrapped: bool,
     /// Listed under `required` in OpenAPI.
     pub required: bool,
     /// `patchStrategy: retainKeys`.
     pub retain_keys: bool,
+    /// `patchStrategy: replace` on a struct.
+    pub patch_replaces: bool,
+    /// Where the field says otherwise than its struct: whether server-side apply treats it as one.
+    pub atomic: Option<bool>,
     /// The static default that upstream's defaulting gives this field when it is absent.
     pub default: Option<Value>,
+    /// The Go type as decoding errors name it (`v1.Protocol`, `[]v1.Container`), where the shape does not tell.
+    pub go_type: Key,
 }
 
 /// When the JSON encoder leaves a field out.
@@ -150,5 +161,28 @@ impl Schema {
 impl Struct {
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+// === impl Field ===
+
+impl Field {
+    /// A field with Go's `omitempty` and nothing else to say.
+    pub fn new(name: impl Into<Key>, shape: Shape) -> Field {
+        Field {
+            name: name.into(),
+            shape,
+            pointer: false,
+            omit: Omit::Empty,
+            number: 0,
+            inlined: 0,
+            wrapped: false,
+            required: false,
+            retain_keys: false,
+            patch_replaces: false,
+            atomic: None,
+            default: None,
+            go_type: Key::default(),
+        }
     }
 }
