@@ -1,1 +1,28 @@
 //! # client
+//! A client of the Kubernetes API, over HTTPS or straight into the request pipeline, and what controllers stand on.
+//!
+//! Start at [`Client`] (one identity on one server) and [`Api`] (verbs on a resource).
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod client;
+pub mod error;
+pub mod json;
+pub mod object;
+pub mod params;
+pub mod resource;
+pub mod time;
+pub mod transport;
+pub mod verbs;
+pub mod views;
+pub mod watch;
+
+pub use self::body::{Body, BoxError};
+pub use self::client::Client;
+pub use self::error::{ApiError, ClientError};
+pub use self::object::{Object, ObjectKey};
+pub use self::params::{DeleteOptions, ListParams, Patch, Propagation, WatchParams, WriteOptions};
+pub use self::resource::{Resource, resources};
+pub use self::time::{Chance, Clock, Given, SystemClock, VirtualClock};
+pub use self::verbs::{Answer, Api, List};
+pub use self::views::{Kind, MetaExt, View};
