@@ -200,6 +200,17 @@ impl FieldErrors {
         self.list.len() > before
     }
 
+    /// Drops what was said before, word for word: rules may run twice on update.
+    pub fn dedup(&mut self) {
+        let mut at = 1;
+        while at < self.list.len() {
+            match self.list[..at].contains(&self.list[at]) {
+                true => drop(self.list.remove(at)),
+                false => at += 1,
+            }
+        }
+    }
+
     pub fn extend(&mut self, other: FieldErrors) {
         self.list.extend(other.list);
     }

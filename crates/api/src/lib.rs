@@ -6,6 +6,9 @@
 
 pub mod codec;
 pub mod field;
+pub mod kinds;
+pub mod meta;
+pub mod names;
 pub mod schema;
 pub mod status;
 pub mod user;

@@ -1,0 +1,158 @@
+//! What the schema can't say about a kind: defaults that depend on other fields, preparation
+//! for create and update (upstream's *strategy*), validation, selectable fields, warnings.
+//!
+//! A kind is one [`Rules`] constant in a file of its own and a row in [`KINDS`]; what a kind
+//! doesn't name is [`Rules::DEFAULT`]'s. The apiserver calls [`strategy`], which puts the
+//! generic part (metadata, generation, status apart from spec) around the rules.
+//!
+//! Upstream: `pkg/registry/*/*/strategy.go`, `pkg/apis/*/v1/defaults.go`,
+//! `pkg/apis/*/validation`.
+
+use smol_str::SmolStr;
+
+use crate::field::FieldErrors;
+use crate::meta::NameRule;
+use crate::user::UserInfo;
+use crate::value::Value;
+
+pub mod read;
+pub mod strategy;
+
+/// What rules may know beyond the object: time and identity are given.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub user: &'a UserInfo,
+    pub now: jiff::Timestamp,
+}
+
+/// A change by a decoded object: the new one, and the stored one that it replaces.
+pub type Prepare = fn(&mut Value, &Value, &Context<'_>);
+/// Judges the new object against the stored one.
+pub type ValidateUpdate = fn(&Value, &Value, &mut FieldErrors);
+
+/// The rules of a kind.
+#[derive(Debug)]
+pub struct Rules {
+    /// What `metadata.name` may look like.
+    pub name: NameRule,
+    /// Defaults that are functions of other fields, or that no schema table holds. Runs on
+    /// every decode of a versioned object, also of a stored one: it must change nothing the
+    /// second time.
+    pub defaults: fn(&mut Value),
+    /// When `metadata.generation` moves.
+    pub generation: Generation,
+    /// The kind has a `status` that the main resource's writes leave alone.
+    pub status: bool,
+    /// After the generic part of create, before validation.
+    pub prepare_create: fn(&mut Value, &Context<'_>),
+    /// After status was taken over, before the generation is decided.
+    pub prepare_update: Prepare,
+    pub validate: fn(&Value, &mut FieldErrors),
+    /// All of update validation except metadata: call `validate` from here where upstream does.
+    pub validate_update: ValidateUpdate,
+    /// Writes through subresources; `status` too where the kind has one.
+    pub subresources: &'static [Subresource],
+    /// After validation, before the object is stored.
+    pub canonicalize: fn(&mut Value),
+    /// What the user is told although the request succeeds.
+    pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    /// Field selectors beyond `metadata.name` and `metadata.namespace`.
+    pub selectable: &'static [(&'static str, fn(&Value) -> SmolStr)],
+    /// PUT of a name that is not there creates it.
+    pub allow_create_on_update: bool,
+    /// PUT without resourceVersion overwrites.
+    pub allow_unconditional_update: bool,
+}
+
+/// When `metadata.generation` moves; a kind that counts starts at 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// The kind has none.
+    None,
+    /// On a change of `spec`.
+    Spec,
+    /// On a change of `spec` or of annotations.
+    SpecOrAnnotations,
+    /// On a change of anything but metadata and status.
+    Content,
+}
+
+/// A write to part of an object.
+#[derive(Debug)]
+pub struct Subresource {
+    pub name: &'static str,
+    /// Undoes what this subresource may not change.
+    pub prepare: Prepare,
+    pub validate: ValidateUpdate,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// For kinds that need nothing of their own.
+    pub const DEFAULT: Rules = Rules {
+        name: NameRule::Subdomain,
+        defaults: |_| {},
+        generation: Generation::None,
+        status: false,
+        prepare_create: |_, _| {},
+        prepare_update: |_, _, _| {},
+        validate: |_, _| {},
+        validate_update: |_, _, _| {},
+        subresources: &[],
+        canonicalize: |_| {},
+        warnings: |_, _| Vec::new(),
+        selectable: &[],
+        allow_create_on_update: false,
+        allow_unconditional_update: true,
+    };
+
+    /// For kinds with `spec`, `status` and a generation, of which nothing else is known.
+    pub const WITH_STATUS: Rules =
+        Rules { generation: Generation::Spec, status: true, subresources: &[Subresource::STATUS], ..Rules::DEFAULT };
+
+    pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
+        self.subresources.iter().find(|one| one.name == name)
+    }
+
+    /// The value of a field selector's field, if it is one of this kind.
+    pub fn selected_field(&self, object: &Value, field: &str) -> Option<SmolStr> {
+        match field {
+            "metadata.name" | "metadata.namespace" => Some(object.str_at(field).into()),
+            _ => self.selectable.iter().find(|(name, _)| *name == field).map(|(_, read)| read(object)),
+        }
+    }
+}
+
+// === impl Subresource ===
+
+impl Subresource {
+    /// The usual `status`: spec stays.
+    pub const STATUS: Subresource = Subresource {
+        name: "status",
+        prepare: |new, old, _| read::copy(new, old, "spec"),
+        validate: |_, _, _| {},
+    };
+}
+
+static DEFAULT: Rules = Rules::DEFAULT;
+
+/// Group, resource, rules; sorted.
+static KINDS: &[(&str, &str, &Rules)] = &[];
+
+/// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.
+pub fn rules(group: &str, resource: &str) -> &'static Rules {
+    KINDS
+        .binary_search_by(|(g, r, _)| (*g, *r).cmp(&(group, resource)))
+        .map_or(&DEFAULT, |at| KINDS[at].2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(KINDS.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)));
+    }
+}
