@@ -8,6 +8,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::codec::json;
 use crate::status::{Cause, Status};
 use crate::value::Value;
 
@@ -363,62 +364,8 @@ pub fn is_printable(c: char) -> bool {
 fn write_value(text: &mut String, value: &Value) {
     match value {
         Value::String(string) => text.push_str(&go_quote(string)),
-        other => write_json(text, other),
+        other => text.push_str(&String::from_utf8_lossy(&json::to_vec(other))),
     }
-}
-
-/// Go's `json.Marshal`, which escapes HTML.
-fn write_json(text: &mut String, value: &Value) {
-    match value {
-        Value::Null => text.push_str("null"),
-        Value::Bool(b) => text.push_str(if *b { "true" } else { "false" }),
-        Value::Int(i) => text.push_str(&i.to_string()),
-        Value::Float(f) => text.push_str(&f.to_string()),
-        Value::String(string) => write_json_string(text, string),
-        Value::Array(items) => write_list(text, '[', ']', items.iter(), write_json),
-        Value::Object(map) => write_list(text, '{', '}', map.iter(), |text, (key, value)| {
-            write_json_string(text, key);
-            text.push(':');
-            write_json(text, value);
-        }),
-    }
-}
-
-fn write_list<T>(
-    text: &mut String,
-    open: char,
-    close: char,
-    items: impl Iterator<Item = T>,
-    write: impl Fn(&mut String, T),
-) {
-    text.push(open);
-    for (at, item) in items.enumerate() {
-        if at > 0 {
-            text.push(',');
-        }
-        write(text, item);
-    }
-    text.push(close);
-}
-
-fn write_json_string(text: &mut String, string: &str) {
-    text.push('"');
-    for c in string.chars() {
-        match c {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\n' => text.push_str("\\n"),
-            '\r' => text.push_str("\\r"),
-            '\t' => text.push_str("\\t"),
-            '\x08' => text.push_str("\\b"),
-            '\x0c' => text.push_str("\\f"),
-            c if c < ' ' || matches!(c, '<' | '>' | '&' | '\u{2028}' | '\u{2029}') => {
-                text.push_str(&format!("\\u{:04x}", c as u32));
-            }
-            c => text.push(c),
-        }
-    }
-    text.push('"');
 }
 
 #[cfg(test)]

@@ -75,11 +75,9 @@ pub fn validate(metadata: &Value, namespaced: bool, rule: NameRule, at: &Path<'_
     }
     match (namespaced, metadata.str_at("namespace")) {
         (true, "") => errors.required(&at.child("namespace"), ""),
-        (true, namespace) => errors.invalid_each(
-            &at.child("namespace"),
-            namespace,
-            NameRule::Label.complaints(namespace, false),
-        ),
+        (true, namespace) => {
+            errors.invalid_each(&at.child("namespace"), namespace, NameRule::Label.complaints(namespace, false))
+        }
         (false, "") => {}
         (false, _) => errors.forbidden(&at.child("namespace"), "not allowed on this type"),
     }
@@ -210,11 +208,7 @@ fn finalizers(metadata: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     }
     let has = |name| metadata.strings("finalizers").any(|one| one == name);
     if has("orphan") && has("foregroundDeletion") {
-        errors.invalid(
-            at,
-            metadata.at("finalizers"),
-            "finalizer orphan and foregroundDeletion cannot be both set",
-        );
+        errors.invalid(at, metadata.at("finalizers"), "finalizer orphan and foregroundDeletion cannot be both set");
     }
 }
 
@@ -328,12 +322,16 @@ pub fn condition(condition: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
         "" => errors.required(&at.child("reason"), ""),
         reason => {
             if !is_condition_reason(reason) {
-                errors.invalid(&at.child("reason"), reason, names::regex(
-                    "a condition reason must start with alphabetic character, optionally followed by a string of \
+                errors.invalid(
+                    &at.child("reason"),
+                    reason,
+                    names::regex(
+                        "a condition reason must start with alphabetic character, optionally followed by a string of \
                      alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
-                    "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
-                    &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
-                ));
+                        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+                        &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"],
+                    ),
+                );
             }
             if reason.len() > REASON_BYTES_MAX {
                 errors.too_long(&at.child("reason"), REASON_BYTES_MAX);
@@ -358,4 +356,58 @@ fn is_condition_reason(reason: &str) -> bool {
 /// The reference to the object's managing controller.
 pub fn controller_of(object: &Value) -> Option<&Value> {
     object.array_at("metadata.ownerReferences").iter().find(|reference| reference.flag("controller"))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::{said, tree};
+
+    fn judged(metadata: serde_json::Value, namespaced: bool) -> Vec<String> {
+        let mut errors = FieldErrors::new();
+        validate(&tree(metadata), namespaced, NameRule::Subdomain, &Path::new("metadata"), &mut errors);
+        said(&errors)
+    }
+
+    #[rstest]
+    #[case(json!({"name": "a", "namespace": "b"}), true, "")]
+    #[case(json!({"namespace": "b"}), true, "metadata.name: Required value: name or generateName is required")]
+    #[case(json!({"name": "a"}), true, "metadata.namespace: Required value")]
+    #[case(json!({"name": "a", "namespace": "b"}), false, "metadata.namespace: Forbidden: not allowed on this type")]
+    #[case(json!({"name": "a", "generateName": "a-"}), false, "")]
+    #[case(json!({"name": "a", "generation": -1}), false,
+        "metadata.generation: Invalid value: -1: must be greater than or equal to 0")]
+    #[case(json!({"name": "a", "ownerReferences": [{"apiVersion": "a/b/c", "kind": "K", "name": "n", "uid": "u"}]}), false,
+        r#"metadata.ownerReferences[0].apiVersion: Invalid value: "a/b/c": must be <group>/<version> or <version>"#)]
+    #[case(json!({"name": "a", "finalizers": ["orphan", "foregroundDeletion"]}), false,
+        r#"metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set"#)]
+    #[case(json!({"name": "a", "managedFields": [{"operation": "Eat", "manager": "a\n"}]}), false,
+        "metadata.managedFields[0].operation: Unsupported value: \"Eat\": supported values: \"Apply\", \"Update\"; \
+         metadata.managedFields[0].manager: Invalid value: \"a\\n\": invalid character U+000A (at position 1)")]
+    fn metadata_of_a_new_object(#[case] metadata: serde_json::Value, #[case] namespaced: bool, #[case] expected: &str) {
+        assert_eq!(judged(metadata, namespaced).join("; "), expected);
+    }
+
+    #[rstest]
+    #[case(json!({"name": "b"}), r#"metadata.name: Invalid value: "b": field is immutable"#)]
+    #[case(json!({"resourceVersion": ""}), r#"metadata.resourceVersion: Invalid value: "": must be specified for an update"#)]
+    #[case(json!({"uid": "x"}), r#"metadata.uid: Invalid value: "x": field is immutable"#)]
+    #[case(json!({"finalizers": ["x"]}),
+        r#"metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{"x"}"#)]
+    #[case(json!({"deletionGracePeriodSeconds": 3}),
+        "metadata.deletionGracePeriodSeconds: Invalid value: 3: field is immutable")]
+    fn metadata_update(#[case] change: serde_json::Value, #[case] expected: &str) {
+        let old =
+            tree(json!({"name": "a", "resourceVersion": "1", "uid": "u", "deletionTimestamp": "2020-01-01T00:00:00Z"}));
+        let mut new = old.clone();
+        for (key, value) in tree(change).as_object().unwrap().iter() {
+            new.set(key, value);
+        }
+        let mut errors = FieldErrors::new();
+        validate_update(&new, &old, &Path::new("metadata"), &mut errors);
+        assert_eq!(said(&errors).join("; "), expected);
+    }
 }

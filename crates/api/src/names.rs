@@ -198,11 +198,7 @@ pub fn percent(value: &str) -> Complaints {
     if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
         return Vec::new();
     }
-    vec![regex(
-        "a valid percent string must be a numeric string followed by an ending '%'",
-        "[0-9]+%",
-        &["1%", "93%"],
-    )]
+    vec![regex("a valid percent string must be a numeric string followed by an ending '%'", "[0-9]+%", &["1%", "93%"])]
 }
 
 /// The name of an HTTP header.

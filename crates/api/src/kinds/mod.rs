@@ -17,6 +17,8 @@ use crate::value::Value;
 
 pub mod read;
 pub mod strategy;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// What rules may know beyond the object: time and identity are given.
 #[derive(Clone, Copy, Debug)]
@@ -128,11 +130,8 @@ impl Rules {
 
 impl Subresource {
     /// The usual `status`: spec stays.
-    pub const STATUS: Subresource = Subresource {
-        name: "status",
-        prepare: |new, old, _| read::copy(new, old, "spec"),
-        validate: |_, _, _| {},
-    };
+    pub const STATUS: Subresource =
+        Subresource { name: "status", prepare: |new, old, _| read::copy(new, old, "spec"), validate: |_, _, _| {} };
 }
 
 static DEFAULT: Rules = Rules::DEFAULT;
@@ -142,9 +141,7 @@ static KINDS: &[(&str, &str, &Rules)] = &[];
 
 /// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.
 pub fn rules(group: &str, resource: &str) -> &'static Rules {
-    KINDS
-        .binary_search_by(|(g, r, _)| (*g, *r).cmp(&(group, resource)))
-        .map_or(&DEFAULT, |at| KINDS[at].2)
+    KINDS.binary_search_by(|(g, r, _)| (*g, *r).cmp(&(group, resource))).map_or(&DEFAULT, |at| KINDS[at].2)
 }
 
 #[cfg(test)]
