@@ -4,12 +4,23 @@
 //! Built-in types come from the committed tables (see [`builtin`]); custom resources will
 //! bring a [`Schema`] of their own, made of the same nodes.
 
+mod load;
+mod wire;
+
+use std::collections::HashMap;
+
 use crate::value::{Key, Value};
+
+pub use load::builtin;
+pub(crate) use wire::Wire;
 
 /// A closed set of struct types that refer to each other by [`StructId`].
 #[derive(Debug, Default)]
 pub struct Schema {
-    pub structs: Vec<Struct>,
+    structs: Vec<Struct>,
+    names: HashMap<Key, StructId>,
+    /// apiextensions' `JSONSchemaProps`, which `JSONSchemaPropsOrBool` and the like hold.
+    json_schema: Option<StructId>,
 }
 
 /// Names one struct type within its [`Schema`].
@@ -21,7 +32,11 @@ pub struct StructId(pub u32);
 pub struct Struct {
     /// OpenAPI's name: `io.k8s.api.core.v1.Pod`.
     pub name: Key,
-    pub fields: Vec<Field>,
+    fields: Vec<Field>,
+    /// Places in `fields`, by name.
+    sorted: Vec<u16>,
+    /// What the protobuf message holds, by number.
+    wire: Vec<Wire>,
     /// Server-side apply treats the whole value as one (`x-kubernetes-map-type: atomic`).
     pub atomic: bool,
 }
@@ -39,8 +54,9 @@ pub struct Field {
     /// Field number in the protobuf message, 0 where protobuf has no such field.
     pub number: u32,
     /// Go inlines this field from an embedded struct, which protobuf keeps as a message of its own
-    /// with this number (`Volume.volumeSource`); 0 where it is not so.
-    pub inlined: u32,
+    /// with this number (`Volume.volumeSource`), that one perhaps within another: numbers from the
+    /// outside in, none where it is not so.
+    pub inlined: Vec<u32>,
     /// A list that protobuf wraps into a message with the items as its field 1 (`Verbs`).
     pub wrapped: bool,
     /// Listed under `required` in OpenAPI.
@@ -146,21 +162,76 @@ pub enum ListPatch {
 // === impl Schema ===
 
 impl Schema {
+    /// A schema of these structs, whose [`StructId`]s are their places.
+    pub fn new(structs: Vec<Struct>) -> Schema {
+        const JSON_SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+        let names: HashMap<Key, StructId> =
+            structs.iter().enumerate().map(|(at, one)| (one.name.clone(), StructId(at as u32))).collect();
+        let json_schema = names.get(JSON_SCHEMA).copied();
+        Schema { structs, names, json_schema }
+    }
+
     pub fn get(&self, id: StructId) -> &Struct {
         &self.structs[id.0 as usize]
     }
 
     /// The struct with an OpenAPI name.
     pub fn find(&self, name: &str) -> Option<StructId> {
-        self.structs.iter().position(|one| one.name == name).map(|at| StructId(at as u32))
+        self.names.get(name).copied()
+    }
+
+    /// All structs with their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (StructId, &Struct)> {
+        self.structs.iter().enumerate().map(|(at, one)| (StructId(at as u32), one))
+    }
+
+    /// The struct that `JSONSchemaPropsOrBool` and its like hold.
+    pub(crate) fn json_schema(&self) -> Option<StructId> {
+        self.json_schema
     }
 }
 
 // === impl Struct ===
 
 impl Struct {
+    /// A struct with these fields, in this order; their names are unique.
+    pub fn new(name: impl Into<Key>, fields: Vec<Field>) -> Struct {
+        let mut sorted: Vec<u16> = (0..fields.len() as u16).collect();
+        sorted.sort_by(|&a, &b| fields[usize::from(a)].name.cmp(&fields[usize::from(b)].name));
+        let wire = wire::tree(&fields);
+        Struct { name: name.into(), fields, sorted, wire, atomic: false }
+    }
+
+    /// The fields in Go's order.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
     pub fn field(&self, name: &str) -> Option<&Field> {
-        self.fields.iter().find(|field| field.name == name)
+        self.position(name).map(|at| &self.fields[at])
+    }
+
+    /// Where a field stands in [`Struct::fields`].
+    pub fn position(&self, name: &str) -> Option<usize> {
+        let found = self.sorted.binary_search_by(|&at| self.fields[usize::from(at)].name.as_str().cmp(name));
+        found.ok().map(|at| usize::from(self.sorted[at]))
+    }
+
+    pub(crate) fn wire(&self) -> &[Wire] {
+        &self.wire
+    }
+
+    /// The type's name as Go's errors have it without the package: `PodSpec`.
+    pub fn go_name(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The type's name as Go's errors have it: `v1.PodSpec`.
+    pub fn go_type(&self) -> &str {
+        match self.name.rmatch_indices('.').nth(1) {
+            Some((dot, _)) => &self.name[dot + 1..],
+            None => &self.name,
+        }
     }
 }
 
@@ -175,7 +246,7 @@ impl Field {
             pointer: false,
             omit: Omit::Empty,
             number: 0,
-            inlined: 0,
+            inlined: Vec::new(),
             wrapped: false,
             required: false,
             retain_keys: false,
