@@ -9,7 +9,11 @@ pub mod field;
 pub mod kinds;
 pub mod meta;
 pub mod names;
+pub mod patch;
 pub mod schema;
 pub mod status;
 pub mod user;
 pub mod value;
+
+#[cfg(test)]
+pub(crate) mod testing;
