@@ -1,6 +1,7 @@
 //! What the tests of this crate share: trees from text, arbitrary trees.
 
-use crate::value::{Map, Value};
+use crate::schema::{Array, Field, ListPatch, ListType, Mapping, RawKind, Schema, Shape, Struct, StructId};
+use crate::value::{Key, Value};
 use proptest::prelude::*;
 
 /// The tree of a JSON text.
@@ -20,7 +21,42 @@ pub(crate) fn value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(4, 24, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
-            prop::collection::vec(("[a-c]", inner), 0..4).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            prop::collection::vec(("[a-c]", inner), 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
         ]
     })
+}
+
+/// A schema of one struct that refers to itself, with every patch strategy and list type; the
+/// golden vectors' generator (`tools/patchvectors`) has the same struct in Go.
+pub(crate) fn item_schema() -> (Schema, StructId) {
+    let id = StructId(0);
+    let item = || Shape::Struct(id);
+    let list = |item, list, patch| Shape::Array(Box::new(Array { item, list, patch }));
+    let map = |value, atomic, patch_replaces| Shape::Map(Box::new(Mapping { value, atomic, patch_replaces }));
+    let by = |keys: &[&str]| ListType::Map(keys.iter().map(|key| Key::new(key)).collect());
+    let merge_by = |key: &str| ListPatch::MergeBy(key.into());
+    let fields = vec![
+        Field::new("name", Shape::String),
+        Field::new("value", Shape::String),
+        Field::new("number", Shape::Int64),
+        Field { default: Some("TCP".into()), ..Field::new("protocol", Shape::String) },
+        Field::new("mergingList", list(item(), by(&["name"]), merge_by("name"))),
+        Field::new("portList", list(item(), by(&["number", "protocol"]), merge_by("number"))),
+        Field::new("replacingList", list(item(), ListType::Atomic, ListPatch::Replace)),
+        Field::new("keylessList", list(item(), ListType::Atomic, ListPatch::Merge)),
+        Field::new("mergingNumbers", list(Shape::Int64, ListType::Set, ListPatch::Merge)),
+        Field::new("replacingNumbers", list(Shape::Int64, ListType::Atomic, ListPatch::Replace)),
+        Field { pointer: true, ..Field::new("pointer", item()) },
+        Field { patch_replaces: true, pointer: true, ..Field::new("replaced", item()) },
+        Field { atomic: Some(true), pointer: true, ..Field::new("atomic", item()) },
+        Field { retain_keys: true, pointer: true, ..Field::new("retaining", item()) },
+        Field { retain_keys: true, ..Field::new("retainingList", list(item(), by(&["name"]), merge_by("name"))) },
+        Field::new("labels", map(Shape::String, false, false)),
+        Field::new("atomicLabels", map(Shape::String, true, false)),
+        Field::new("items", map(item(), false, false)),
+        Field::new("raw", Shape::Raw(RawKind::RawExtension)),
+    ];
+    let of = Struct { name: "test.Item".into(), fields, ..Struct::default() };
+    (Schema { structs: vec![of], ..Schema::default() }, id)
 }

@@ -109,7 +109,9 @@ impl Operation {
             if checked && !matches!(value, Value::String(_) | Value::Null) {
                 let what = format!("Go struct field jsonPatchOp.{key} of type string");
                 let kind = kind_of(&value);
-                return Err(Error::Malformed(format!("error decoding patch: json: cannot unmarshal {kind} into {what}")));
+                return Err(Error::Malformed(format!(
+                    "error decoding patch: json: cannot unmarshal {kind} into {what}"
+                )));
             }
             *slot = value;
         }
@@ -137,8 +139,9 @@ impl Operation {
 
     fn remove(&self, document: &mut Value) -> Result<(), String> {
         let path = text(&self.path).ok_or("remove operation failed to decode path: missing value")?;
-        let (container, key) = find(document, path)
-            .ok_or_else(|| format!("remove operation does not apply: doc is missing path: \"{path}\": missing value"))?;
+        let (container, key) = find(document, path).ok_or_else(|| {
+            format!("remove operation does not apply: doc is missing path: \"{path}\": missing value")
+        })?;
         remove(container, &key).map(drop).map_err(|why| format!("error in remove for path: '{path}': {why}"))
     }
 
@@ -166,7 +169,8 @@ impl Operation {
     }
 
     fn transfer(&self, document: &mut Value, action: &str) -> Result<(), String> {
-        let from = text(&self.from).ok_or_else(|| format!("{action} operation failed to decode from: missing value"))?;
+        let from =
+            text(&self.from).ok_or_else(|| format!("{action} operation failed to decode from: missing value"))?;
         let (container, key) = find(document, from).ok_or_else(|| {
             format!("{action} operation does not apply: doc is missing from path: {from}: missing value")
         })?;
@@ -174,7 +178,8 @@ impl Operation {
             "move" => remove(container, &key).map_err(|why| format!("error in move for path: '{key}': {why}"))?,
             _ => get(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?.clone(),
         };
-        let path = text(&self.path).ok_or_else(|| format!("{action} operation failed to decode path: missing value"))?;
+        let path =
+            text(&self.path).ok_or_else(|| format!("{action} operation failed to decode path: missing value"))?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("{action} operation does not apply: doc is missing destination path: {path}: missing value")
         })?;
@@ -322,7 +327,11 @@ mod tests {
     #[case::add_between(r#"{"a":[1,2]}"#, r#"[{"op":"add","path":"/a/1","value":9}]"#, r#"{"a":[1,9,2]}"#)]
     #[case::add_at_the_end(r#"{"a":[1]}"#, r#"[{"op":"add","path":"/a/-","value":[2]}]"#, r#"{"a":[1,[2]]}"#)]
     #[case::add_at_length(r#"{"a":[1]}"#, r#"[{"op":"add","path":"/a/1","value":2}]"#, r#"{"a":[1,2]}"#)]
-    #[case::add_negative_is_from_the_end(r#"{"a":[1]}"#, r#"[{"op":"add","path":"/a/-1","value":2}]"#, r#"{"a":[1,2]}"#)]
+    #[case::add_negative_is_from_the_end(
+        r#"{"a":[1]}"#,
+        r#"[{"op":"add","path":"/a/-1","value":2}]"#,
+        r#"{"a":[1,2]}"#
+    )]
     #[case::add_without_value(r#"{}"#, r#"[{"op":"add","path":"/a"}]"#, r#"{"a":null}"#)]
     #[case::add_replaces(r#"{"a":1}"#, r#"[{"op":"add","path":"/a","value":{"b":null}}]"#, r#"{"a":{"b":null}}"#)]
     #[case::remove(r#"{"a":1,"b":2}"#, r#"[{"op":"remove","path":"/b"}]"#, r#"{"a":1}"#)]
@@ -334,7 +343,11 @@ mod tests {
     #[case::moves(r#"{"a":{"b":1},"c":[]}"#, r#"[{"op":"move","from":"/a/b","path":"/c/0"}]"#, r#"{"a":{},"c":[1]}"#)]
     #[case::copies(r#"{"a":{"b":1}}"#, r#"[{"op":"copy","from":"/a","path":"/c"}]"#, r#"{"a":{"b":1},"c":{"b":1}}"#)]
     #[case::copies_nothing(r#"{}"#, r#"[{"op":"copy","from":"/a","path":"/c"}]"#, r#"{"c":null}"#)]
-    #[case::tests(r#"{"a":{"b":[1,"x"]}}"#, r#"[{"op":"test","path":"/a","value":{"b":[1,"x"]}}]"#, r#"{"a":{"b":[1,"x"]}}"#)]
+    #[case::tests(
+        r#"{"a":{"b":[1,"x"]}}"#,
+        r#"[{"op":"test","path":"/a","value":{"b":[1,"x"]}}]"#,
+        r#"{"a":{"b":[1,"x"]}}"#
+    )]
     #[case::tests_absent_as_null(r#"{}"#, r#"[{"op":"test","path":"/a","value":null}]"#, r#"{}"#)]
     #[case::prefix_is_ignored(r#"{"a":1}"#, r#"[{"op":"remove","path":"spec/a"}]"#, r#"{}"#)]
     #[case::nothing("{}", "null", "{}")]
@@ -343,20 +356,50 @@ mod tests {
     }
 
     #[rstest]
-    #[case(r#"{"op":"add","path":"","value":1}"#, r#"add operation does not apply: doc is missing path: "": missing value"#)]
-    #[case(r#"{"op":"add","path":"/x/y","value":1}"#, r#"add operation does not apply: doc is missing path: "/x/y": missing value"#)]
-    #[case(r#"{"op":"add","path":"/s/y","value":1}"#, r#"add operation does not apply: doc is missing path: "/s/y": missing value"#)]
-    #[case(r#"{"op":"add","path":"/l/3","value":1}"#, "error in add for path: '/l/3': Unable to access invalid index: 3: invalid index referenced")]
-    #[case(r#"{"op":"add","path":"/l/-4","value":1}"#, "error in add for path: '/l/-4': Unable to access invalid index: -4: invalid index referenced")]
+    #[case(
+        r#"{"op":"add","path":"","value":1}"#,
+        r#"add operation does not apply: doc is missing path: "": missing value"#
+    )]
+    #[case(
+        r#"{"op":"add","path":"/x/y","value":1}"#,
+        r#"add operation does not apply: doc is missing path: "/x/y": missing value"#
+    )]
+    #[case(
+        r#"{"op":"add","path":"/s/y","value":1}"#,
+        r#"add operation does not apply: doc is missing path: "/s/y": missing value"#
+    )]
+    #[case(
+        r#"{"op":"add","path":"/l/3","value":1}"#,
+        "error in add for path: '/l/3': Unable to access invalid index: 3: invalid index referenced"
+    )]
+    #[case(
+        r#"{"op":"add","path":"/l/-4","value":1}"#,
+        "error in add for path: '/l/-4': Unable to access invalid index: -4: invalid index referenced"
+    )]
     #[case(r#"{"op":"add","path":"/l/x","value":1}"#, r#"error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing "x": invalid syntax"#)]
     #[case(r#"{"op":"add","value":1}"#, "add operation failed to decode path: missing value")]
-    #[case(r#"{"op":"remove","path":"/x"}"#, "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value")]
-    #[case(r#"{"op":"remove","path":"/l/2"}"#, "error in remove for path: '/l/2': Unable to access invalid index: 2: invalid index referenced")]
-    #[case(r#"{"op":"replace","path":"/l/2","value":1}"#, "replace operation does not apply: doc is missing key: /l/2: missing value")]
+    #[case(
+        r#"{"op":"remove","path":"/x"}"#,
+        "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"
+    )]
+    #[case(
+        r#"{"op":"remove","path":"/l/2"}"#,
+        "error in remove for path: '/l/2': Unable to access invalid index: 2: invalid index referenced"
+    )]
+    #[case(
+        r#"{"op":"replace","path":"/l/2","value":1}"#,
+        "replace operation does not apply: doc is missing key: /l/2: missing value"
+    )]
     #[case(r#"{"op":"replace","path":"","value":1}"#, "replace operation value must be object or array: <nil>")]
-    #[case(r#"{"op":"move","from":"/x","path":"/y"}"#, "error in move for path: 'x': Unable to remove nonexistent key: x: missing value")]
+    #[case(
+        r#"{"op":"move","from":"/x","path":"/y"}"#,
+        "error in move for path: 'x': Unable to remove nonexistent key: x: missing value"
+    )]
     #[case(r#"{"op":"test","path":"/s","value":"t"}"#, "testing value /s failed: test failed")]
-    #[case(r#"{"op":"test","path":"/l/7","value":1}"#, "error in test for path: '/l/7': Unable to access invalid index: 7: invalid index referenced")]
+    #[case(
+        r#"{"op":"test","path":"/l/7","value":1}"#,
+        "error in test for path: '/l/7': Unable to access invalid index: 7: invalid index referenced"
+    )]
     #[case(r#"{"op":"twist","path":"/s"}"#, "Unexpected kind: twist")]
     #[case(r#"{"path":"/s"}"#, "Unexpected kind: unknown")]
     fn fails(#[case] operation: &str, #[case] why: &str) {
@@ -366,10 +409,18 @@ mod tests {
     }
 
     #[rstest]
-    #[case(r#"{}"#, true, "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp")]
+    #[case(
+        r#"{}"#,
+        true,
+        "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+    )]
     #[case(r#"{}"#, false, "json: cannot unmarshal object into Go value of type jsonpatch.Patch")]
     #[case(r#"["a"]"#, false, "json: cannot unmarshal string into Go value of type jsonpatch.Operation")]
-    #[case(r#"[{"op":1}]"#, true, "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string")]
+    #[case(
+        r#"[{"op":1}]"#,
+        true,
+        "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string"
+    )]
     fn malformed(#[case] patch: &str, #[case] checked: bool, #[case] why: &str) {
         let error = Patch::decode(json(patch), checked).unwrap_err();
         assert_eq!(Status::from(error), Status::bad_request(why));

@@ -41,7 +41,8 @@ impl<'a> Meta<'a> {
     /// The field `key` of this type.
     pub fn field(self, key: &str) -> Result<FieldMeta<'a>, Error> {
         let id = match self.of {
-            Of::Struct(id) | Of::Shape(Shape::Struct(id)) => id,
+            Of::Struct(id) => id,
+            Of::Shape(Shape::Struct(id)) => *id,
             Of::Shape(shape) => {
                 return Err(Error::Other(match opaque_struct(shape) {
                     Some(name) => no_field(name, key),
