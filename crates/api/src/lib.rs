@@ -4,16 +4,18 @@
 //! Start at [`value`] (the tree), then [`schema`] (what a tree may hold).
 #![forbid(unsafe_code)]
 
+
+#[cfg(test)]
+pub(crate) mod testing;
+
 pub mod codec;
 pub mod field;
 pub mod kinds;
 pub mod meta;
 pub mod names;
 pub mod patch;
+pub mod registry;
 pub mod schema;
 pub mod status;
 pub mod user;
 pub mod value;
-
-#[cfg(test)]
-pub(crate) mod testing;
