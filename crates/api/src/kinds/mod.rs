@@ -15,7 +15,16 @@ use crate::meta::NameRule;
 use crate::user::UserInfo;
 use crate::value::Value;
 
+pub mod config_map;
+pub mod endpoints;
+pub mod event;
+pub mod formats;
+pub mod ip;
+pub mod namespace;
+pub mod pod;
 pub mod read;
+pub mod service;
+pub mod service_account;
 pub mod strategy;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -43,8 +52,8 @@ pub struct Rules {
     pub defaults: fn(&mut Value),
     /// When `metadata.generation` moves.
     pub generation: Generation,
-    /// The kind has a `status` that the main resource's writes leave alone.
-    pub status: bool,
+    /// Who may write `status`.
+    pub status: StatusRule,
     /// After the generic part of create, before validation.
     pub prepare_create: fn(&mut Value, &Context<'_>),
     /// After status was taken over, before the generation is decided.
@@ -77,6 +86,19 @@ pub enum Generation {
     SpecOrAnnotations,
     /// On a change of anything but metadata and status.
     Content,
+    /// On a change of anything but status and metadata other than labels.
+    ContentOrLabels,
+}
+
+/// Who may write `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusRule {
+    /// The kind has none, or it is a field like others.
+    None,
+    /// Writes of the main resource leave it alone.
+    Separate,
+    /// As [`Separate`](Self::Separate), but create takes it (nodes).
+    SetOnCreate,
 }
 
 /// A write to part of an object.
@@ -96,7 +118,7 @@ impl Rules {
         name: NameRule::Subdomain,
         defaults: |_| {},
         generation: Generation::None,
-        status: false,
+        status: StatusRule::None,
         prepare_create: |_, _| {},
         prepare_update: |_, _, _| {},
         validate: |_, _| {},
@@ -110,8 +132,12 @@ impl Rules {
     };
 
     /// For kinds with `spec`, `status` and a generation, of which nothing else is known.
-    pub const WITH_STATUS: Rules =
-        Rules { generation: Generation::Spec, status: true, subresources: &[Subresource::STATUS], ..Rules::DEFAULT };
+    pub const WITH_STATUS: Rules = Rules {
+        generation: Generation::Spec,
+        status: StatusRule::Separate,
+        subresources: &[Subresource::STATUS],
+        ..Rules::DEFAULT
+    };
 
     pub fn subresource(&self, name: &str) -> Option<&'static Subresource> {
         self.subresources.iter().find(|one| one.name == name)
@@ -137,7 +163,17 @@ impl Subresource {
 static DEFAULT: Rules = Rules::DEFAULT;
 
 /// Group, resource, rules; sorted.
-static KINDS: &[(&str, &str, &Rules)] = &[];
+static KINDS: &[(&str, &str, &Rules)] = &[
+    ("", "configmaps", &config_map::CONFIG_MAP),
+    ("", "endpoints", &endpoints::ENDPOINTS),
+    ("", "events", &event::CORE),
+    ("", "namespaces", &namespace::RULES),
+    ("", "secrets", &config_map::SECRET),
+    ("", "serviceaccounts", &service_account::RULES),
+    ("", "services", &service::RULES),
+    ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
+    ("events.k8s.io", "events", &event::EVENTS),
+];
 
 /// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.
 pub fn rules(group: &str, resource: &str) -> &'static Rules {

@@ -3,7 +3,7 @@
 //! Upstream: `k8s.io/apiserver/pkg/registry/rest/{create,update}.go`.
 
 use super::read::{copy, same};
-use super::{Context, Generation, Rules};
+use super::{Context, Generation, Rules, StatusRule};
 use crate::field::{FieldErrors, Path};
 use crate::meta::{self, NameRule};
 use crate::value::Value;
@@ -21,7 +21,7 @@ pub fn before_create(
     object: &mut Value,
     context: &Context<'_>,
 ) -> Result<Vec<String>, FieldErrors> {
-    if rules.status {
+    if rules.status == StatusRule::Separate {
         object.remove("status");
     }
     match rules.generation {
@@ -58,7 +58,7 @@ pub fn before_update(
     context: &Context<'_>,
 ) -> Result<Vec<String>, FieldErrors> {
     copy(new, old, "metadata.generation");
-    if rules.status {
+    if rules.status != StatusRule::None {
         copy(new, old, "status");
     }
     (rules.prepare_update)(new, old, context);
@@ -124,6 +124,7 @@ fn moves(generation: Generation, new: &Value, old: &Value) -> bool {
         Generation::Spec => differs("spec"),
         Generation::SpecOrAnnotations => differs("spec") || differs("metadata.annotations"),
         Generation::Content => content_differs(new, old),
+        Generation::ContentOrLabels => content_differs(new, old) || differs("metadata.labels"),
     }
 }
 
