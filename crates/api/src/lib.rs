@@ -4,7 +4,6 @@
 //! Start at [`value`] (the tree), then [`schema`] (what a tree may hold).
 #![forbid(unsafe_code)]
 
-
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -14,8 +13,10 @@ pub mod kinds;
 pub mod meta;
 pub mod names;
 pub mod patch;
+pub mod quantity;
 pub mod registry;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod user;
 pub mod value;

@@ -57,6 +57,6 @@ pub(crate) fn item_schema() -> (Schema, StructId) {
         Field::new("items", map(item(), false, false)),
         Field::new("raw", Shape::Raw(RawKind::RawExtension)),
     ];
-    let of = Struct { name: "test.Item".into(), fields, ..Struct::default() };
-    (Schema { structs: vec![of], ..Schema::default() }, id)
+    let of = Struct::new("test.Item", fields);
+    (Schema::new(vec![of]), id)
 }
