@@ -4,15 +4,17 @@
 //! `resourceVersion`. The place of the metadata is kept beside the bytes, so that serving is
 //! a splice. Made once, at commit; [`Extractor`] derives the record of bytes that others wrote.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use api::codec::json;
+use api::codec::{json, protobuf};
 use api::kinds::Rules;
-use api::registry::Registry;
 use api::value::Value;
 use bytes::Bytes;
-use smol_str::SmolStr;
-use store::{Extract, Record};
+use store::{Extract, Parts, Record};
+
+use crate::served::{Catalog, Served};
 
 /// What stands between the kind and the metadata's opening brace.
 pub const METADATA_FIELD: &str = "\"metadata\":";
@@ -21,59 +23,167 @@ pub const METADATA_FIELD: &str = "\"metadata\":";
 /// kind and API version; a `resourceVersion` in it is dropped.
 pub fn encode(tree: &mut Value, rules: &Rules) -> (Bytes, Record) {
     tree.remove("metadata.resourceVersion");
-    let record = record_of_tree(tree, rules);
     let mut out = Vec::with_capacity(2048);
     out.push(b'{');
     for key in ["kind", "apiVersion"] {
-        json::write_string(key, &mut out);
-        out.push(b':');
-        json::write(tree.get(key), &mut out);
+        field(key, tree.get(key), &mut out);
         out.push(b',');
     }
     out.extend_from_slice(METADATA_FIELD.as_bytes());
     let start = out.len() as u32;
-    json::write(tree.get("metadata"), &mut out);
+    match tree.field("metadata") {
+        Some(metadata) => json::write(metadata, &mut out),
+        None => out.extend_from_slice(b"{}"),
+    }
     let end = out.len() as u32;
     let rest = tree.as_object().into_iter().flat_map(|map| map.iter());
     for (key, value) in rest.filter(|(key, _)| !matches!(key.as_str(), "kind" | "apiVersion" | "metadata")) {
         out.push(b',');
-        json::write_string(key, &mut out);
-        out.push(b':');
-        json::write(value, &mut out);
+        field(key, value, &mut out);
     }
     out.push(b'}');
-    out.shrink_to_fit();
-    (Bytes::from(out), Record { metadata: start..end, revision_at: start + 1, ..record })
+    let record = record(tree, rules, start..end);
+    (Bytes::from(out.into_boxed_slice()), record)
 }
 
-/// Labels, selectable fields, owners and marks of a tree; spans are left empty.
-pub fn record_of_tree(tree: &Value, rules: &Rules) -> Record {
+fn field(key: &str, value: &Value, out: &mut Vec<u8>) {
+    json::write_string(key, out);
+    out.push(b':');
+    json::write(value, out);
+}
+
+/// Labels, selectable fields, owners and marks of a tree whose metadata lies at this span of its bytes.
+fn record(tree: &Value, rules: &Rules, metadata_at: Range<u32>) -> Record {
     let metadata = tree.get("metadata");
-    let text = |key: &str| SmolStr::new(metadata.get(key).as_str().unwrap_or_default());
     let labels = metadata.get("labels").as_object().into_iter().flat_map(|labels| labels.iter());
-    Record {
-        namespace: text("namespace"),
-        name: text("name"),
-        uid: text("uid"),
-        labels: labels.map(|(key, value)| (key.clone(), SmolStr::new(value.as_str().unwrap_or_default()))).collect(),
-        fields: rules.selectable_fields(tree),
-        owners: metadata.array_at("ownerReferences").iter().map(|owner| SmolStr::new(owner.str_at("uid"))).collect(),
-        finalizers: !metadata.array_at("finalizers").is_empty(),
+    let texts = |list: &'static str, path: &'static str| {
+        let items = metadata.get(list).as_array().unwrap_or_default();
+        items.iter().map(move |item| if path.is_empty() { item } else { item.get(path) })
+            .map(|text| Cow::Borrowed(text.as_str().unwrap_or_default()))
+            .collect::<Vec<Cow<'_, str>>>()
+    };
+    let selectable = rules.selectable.iter().map(|(name, read)| (Cow::Borrowed(*name), Cow::Owned(read(tree).to_string())));
+    Record::new(&Parts {
+        namespace: metadata.str_at("namespace").into(),
+        name: metadata.str_at("name").into(),
+        uid: metadata.str_at("uid").into(),
+        labels: labels.map(|(key, value)| (Cow::Borrowed(key.as_str()), value.as_str().unwrap_or_default().into())).collect(),
+        fields: selectable.filter(|(_, value)| !value.is_empty()).collect(),
+        owners: texts("ownerReferences", "uid"),
+        finalizers: texts("finalizers", ""),
         deleting: metadata.field("deletionTimestamp").is_some(),
-        metadata: 0..0,
-        revision_at: 0,
-    }
+        revision_at: metadata_at.start + 1,
+        metadata: metadata_at,
+    })
 }
 
 /// Derives records of what lies in the store, by the resource that a key belongs to.
 pub struct Extractor {
-    registry: &'static Registry,
+    /// Prefixes and the rules of what lies below, longest first.
+    resources: Vec<(String, Served)>,
 }
 
 // === impl Extractor ===
 
 impl Extractor {
-    pub fn new(registry: &'static Registry) -> Arc<Extractor> {
-        Arc::new(Extractor { registry })
+    pub fn new(catalog: &Catalog) -> Arc<Extractor> {
+        let stored = catalog.iter().filter(|one| one.is_stored_version() && !one.prefix().is_empty());
+        let mut resources: Vec<(String, Served)> = stored.map(|one| (one.prefix().to_owned(), one.clone())).collect();
+        resources.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        Arc::new(Extractor { resources })
+    }
+
+    fn find(&self, key: &str) -> Option<&Served> {
+        self.resources.iter().find(|(prefix, _)| key.starts_with(prefix.as_str())).map(|(_, served)| served)
+    }
+}
+
+impl Extract for Extractor {
+    fn extract(&self, key: &str, value: &Bytes) -> Record {
+        let Some(served) = self.find(key) else { return Record::default() };
+        let Ok(tree) = json::parse(value) else { return Record::default() };
+        record(&tree, served.rules(), metadata_span(value))
+    }
+
+    /// Upstream's protobuf envelope, or its JSON with other field order, becomes our form.
+    fn ingest(&self, key: &str, raw: Bytes) -> Bytes {
+        let Some(served) = self.find(key) else { return raw };
+        if is_ours(&raw) {
+            return raw;
+        }
+        let (schema, id) = served.stored_schema();
+        let tree = match raw.starts_with(protobuf::MAGIC) {
+            true => protobuf::decode(schema, id, &raw).map_err(|error| error.to_string()),
+            false => json::parse(&raw).map_err(|error| error.to_string()),
+        };
+        match tree {
+            Ok(mut tree) => encode(&mut tree, served.rules()).0,
+            Err(error) => {
+                tracing::warn!(key, %error, "a stored value can't be read");
+                raw
+            }
+        }
+    }
+}
+
+/// Whether the bytes have kind, version and metadata in our places.
+fn is_ours(value: &[u8]) -> bool {
+    value.starts_with(b"{\"kind\":\"") && !metadata_span(value).is_empty()
+}
+
+/// Where the metadata object of stored bytes lies; empty where they are not of our form.
+fn metadata_span(value: &[u8]) -> Range<u32> {
+    let Some(start) = metadata_start(value) else { return 0..0 };
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, byte) in value.iter().enumerate().skip(start) {
+        match (in_string, byte) {
+            (true, _) if escaped => escaped = false,
+            (true, b'\\') => escaped = true,
+            (_, b'"') => in_string = !in_string,
+            (false, b'{') => depth += 1,
+            (false, b'}') => {
+                depth -= 1;
+                if depth == 0 {
+                    return start as u32..at as u32 + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    0..0
+}
+
+/// The place after `{"kind":"…","apiVersion":"…","metadata":`.
+fn metadata_start(value: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    for part in [&b"{\"kind\":\""[..], b"\",\"apiVersion\":\"", b"\",\"metadata\":"] {
+        let rest = &value[at..];
+        let found = rest.windows(part.len()).take(NAME_BYTES_MAX).position(|window| window == part)?;
+        // Only a name may stand between the parts.
+        if rest[..found].iter().any(|byte| matches!(byte, b'"' | b'{' | b',')) {
+            return None;
+        }
+        at += found + part.len();
+    }
+    (value.get(at) == Some(&b'{')).then_some(at)
+}
+
+/// Longer kinds and versions do not exist; bounds the search in foreign bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metadata_is_found_in_our_bytes_only() {
+        let mut tree = json::parse(br#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a}\"{","resourceVersion":"7"},"data":{"k":"v"}}"#).unwrap();
+        let (bytes, record) = encode(&mut tree, &Rules::DEFAULT);
+        let span = metadata_span(&bytes);
+        assert_eq!(&bytes[span.start as usize..span.end as usize], br#"{"name":"a}\"{"}"#);
+        assert_eq!(record.revision_at(), span.start as usize + 1);
+        for foreign in [&br#"{"metadata":{},"kind":"X","apiVersion":"v1"}"#[..], b"k8s\0", b"{}", br#"{"kind":"X","data":{},"metadata":{}}"#] {
+            assert!(metadata_span(foreign).is_empty());
+        }
     }
 }

@@ -1,0 +1,37 @@
+//! What nodes may write, and how a new node begins.
+//!
+//! Upstream: `plugin/pkg/admission/{noderestriction,nodetaint}`.
+
+use api::status::Status;
+use api::value::{Map, Value};
+
+use super::{Attributes, Operation};
+use crate::api::Api;
+use crate::authz::noderestriction;
+
+const NOT_READY: &str = "node.kubernetes.io/not-ready";
+
+/// TaintNodesByCondition: nothing is placed on a node before it has said that it is ready.
+pub fn taint_new(_: &Api, attributes: &Attributes<'_>, node: &mut Value, _: Option<&Value>) -> Result<(), Status> {
+    if !attributes.is("", "nodes") {
+        return Ok(());
+    }
+    let mut taints = node.array_at("spec.taints").to_vec();
+    if taints.iter().any(|taint| taint.str_at("key") == NOT_READY && taint.str_at("effect") == "NoSchedule") {
+        return Ok(());
+    }
+    taints.push(Map::from_iter([("key", NOT_READY), ("effect", "NoSchedule")]).into());
+    node.set("spec.taints", taints);
+    Ok(())
+}
+
+/// NodeRestriction: a node writes only what is its own.
+pub fn restriction(api: &Api, attributes: &Attributes<'_>, new: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
+    let verb = match attributes.operation {
+        Operation::Create => "create",
+        Operation::Update => "update",
+        Operation::Delete => "delete",
+        Operation::Connect => "connect",
+    };
+    noderestriction::check(api, attributes, verb, new, old)
+}

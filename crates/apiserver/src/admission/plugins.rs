@@ -1,0 +1,62 @@
+//! The chain's rows, in upstream's order.
+
+use super::{Admission, Operation, Plugin};
+use super::{defaults, namespace, node, priority, service_account};
+
+const WRITES: &[Operation] = &[Operation::Create, Operation::Update];
+const CREATES: &[Operation] = &[Operation::Create];
+const ALL: &[Operation] = &[Operation::Create, Operation::Update, Operation::Delete];
+
+const NAMESPACE_LIFECYCLE: Plugin = Plugin {
+    name: "NamespaceLifecycle",
+    operations: ALL,
+    mutate: Some(namespace::lifecycle),
+    validate: Some(namespace::immortal),
+};
+const SERVICE_ACCOUNT: Plugin = Plugin {
+    name: "ServiceAccount",
+    operations: CREATES,
+    mutate: Some(service_account::mutate),
+    validate: Some(service_account::validate),
+};
+const NODE_RESTRICTION: Plugin =
+    Plugin { name: "NodeRestriction", operations: ALL, mutate: None, validate: Some(node::restriction) };
+const TAINT_NODES_BY_CONDITION: Plugin =
+    Plugin { name: "TaintNodesByCondition", operations: CREATES, mutate: Some(node::taint_new), validate: None };
+const PRIORITY: Plugin = Plugin {
+    name: "Priority",
+    operations: WRITES,
+    mutate: Some(priority::mutate),
+    validate: Some(priority::validate),
+};
+const DEFAULT_TOLERATION_SECONDS: Plugin = Plugin {
+    name: "DefaultTolerationSeconds",
+    operations: WRITES,
+    mutate: Some(defaults::toleration_seconds),
+    validate: None,
+};
+const DEFAULT_STORAGE_CLASS: Plugin =
+    Plugin { name: "DefaultStorageClass", operations: CREATES, mutate: Some(defaults::storage_class), validate: None };
+const STORAGE_OBJECT_IN_USE_PROTECTION: Plugin = Plugin {
+    name: "StorageObjectInUseProtection",
+    operations: CREATES,
+    mutate: Some(defaults::in_use_protection),
+    validate: None,
+};
+const DEFAULT_INGRESS_CLASS: Plugin =
+    Plugin { name: "DefaultIngressClass", operations: CREATES, mutate: Some(defaults::ingress_class), validate: None };
+
+/// The plugins that are on by default.
+pub fn chain() -> Admission {
+    Admission::new(vec![
+        &NAMESPACE_LIFECYCLE,
+        &SERVICE_ACCOUNT,
+        &NODE_RESTRICTION,
+        &TAINT_NODES_BY_CONDITION,
+        &PRIORITY,
+        &DEFAULT_TOLERATION_SECONDS,
+        &DEFAULT_STORAGE_CLASS,
+        &STORAGE_OBJECT_IN_USE_PROTECTION,
+        &DEFAULT_INGRESS_CLASS,
+    ])
+}

@@ -1,0 +1,60 @@
+//! Cluster IPs and node ports: taken and given back in the Service's own transaction.
+//!
+//! An address that is taken is an `IPAddress` object, a port a bit in the node ports'
+//! `RangeAllocation`, both where upstream keeps them, so that servers of both kinds can share an etcd. Two
+//! Services that want the same one conflict in the store and the loser chooses again: there is
+//! nothing to repair after a crash.
+//!
+//! Upstream: `pkg/registry/core/service/storage/alloc.go`, `…/ipallocator`, `…/portallocator`.
+
+mod addresses;
+mod families;
+mod ports;
+
+use api::field::{FieldErrors, Path};
+use api::status::Status;
+use api::value::Value;
+
+use crate::api::Api;
+use crate::companions::Companion;
+
+pub use addresses::ADDRESS_PREFIX;
+pub use families::{keep_allocated, normalize_cluster_ips};
+pub use ports::NODE_PORTS_KEY;
+
+/// Chooses what a Service takes, writes it into `new`, and gives the changes that go with it.
+pub async fn of_service(
+    api: &Api,
+    new: Option<&mut Value>,
+    old: Option<&Value>,
+    dry_run: bool,
+) -> Result<Vec<Companion>, Status> {
+    let mut companions = Vec::new();
+    match new {
+        Some(new) => {
+            families::fill(new, old, api.settings.service_cluster_ip_range)?;
+            addresses::allocate(api, new, old, &mut companions)?;
+            ports::allocate(api, new, old, &mut companions)?;
+        }
+        None => {
+            let Some(old) = old else { return Ok(companions) };
+            addresses::release(old, &mut companions);
+            ports::release(api, old, &mut companions)?;
+        }
+    }
+    if dry_run {
+        companions.clear();
+    }
+    Ok(companions)
+}
+
+fn is_external_name(service: &Value) -> bool {
+    service.str_at("spec.type") == "ExternalName"
+}
+
+/// Errors about a Service, as upstream's validation words them.
+fn invalid(service: &Value, path: &Path<'_>, value: impl Into<Value>, why: String) -> Status {
+    let mut errors = FieldErrors::new();
+    errors.invalid(path, value, why);
+    errors.into_status("", "Service", service.str_at("metadata.name"))
+}

@@ -1,0 +1,120 @@
+//! The API server's parts, shared by all requests.
+
+use std::sync::Arc;
+
+use api::status::Status;
+use api::user::UserInfo;
+use arc_swap::ArcSwap;
+use store::Store;
+
+use crate::admission::Admission;
+use crate::authn::Authenticator;
+use crate::authz::{Attributes, Authorizer, forbidden};
+use crate::context::Context;
+use crate::flow::Flow;
+use crate::metrics::Metrics;
+use crate::request::options::ListOptions;
+use crate::selection::Selection;
+use crate::served::Catalog;
+use crate::settings::Settings;
+
+/// Everything a request needs besides itself.
+pub struct Api {
+    pub store: Store,
+    pub catalog: ArcSwap<Catalog>,
+    pub admission: Admission,
+    pub authenticator: Authenticator,
+    pub authorizer: Authorizer,
+    pub flow: Flow,
+    pub metrics: Metrics,
+    pub clock: Arc<dyn client::Clock>,
+    pub settings: Settings,
+}
+
+// === impl Api ===
+
+impl Api {
+    /// Who makes this request.
+    ///
+    /// # Errors
+    /// 401 for credentials that are not valid.
+    pub async fn authenticate(&self, context: &Context) -> Result<UserInfo, Status> {
+        let certificates = context.connection.as_deref().map_or(&[][..], |connection| &connection.certificates);
+        self.authenticator.authenticate(&context.headers, certificates, context.now)
+    }
+
+    /// Puts the impersonated user in the place of the one who may impersonate it.
+    ///
+    /// # Errors
+    /// 403 where that is not allowed.
+    pub fn impersonate(&self, context: &mut Context) -> Result<(), Status> {
+        let Some(wanted) = crate::authn::impersonation::parse(&context.headers)? else { return Ok(()) };
+        for check in wanted.checks() {
+            let attributes = check.attributes(&context.user);
+            let decision = self.authorizer.authorize(&attributes);
+            if !decision.is_allow() {
+                return Err(forbidden(&attributes, decision.reason()));
+            }
+        }
+        context.user = wanted.into_user();
+        Ok(())
+    }
+
+    /// # Errors
+    /// 403 in upstream's words.
+    pub fn authorize_request(&self, context: &Context) -> Result<(), Status> {
+        self.authorize(context, context.info.verb)
+    }
+
+    /// Whether the user may do something else to what the request is about.
+    ///
+    /// # Errors
+    /// 403 in upstream's words.
+    pub fn authorize(&self, context: &Context, verb: &str) -> Result<(), Status> {
+        let info = &context.info;
+        if !info.is_resource {
+            return self.ask(&Attributes::path(&context.user, verb, &info.path));
+        }
+        let mut attributes = Attributes {
+            version: &info.version,
+            namespace: &info.namespace,
+            subresource: &info.subresource,
+            name: &info.name,
+            path: &info.path,
+            ..Attributes::resource(&context.user, verb, &info.group, &info.resource)
+        };
+        // Selectors widen what some authorizers allow; most requests have none.
+        let selectors = match verb {
+            "list" | "watch" | "deletecollection" => self.selectors(context),
+            _ => None,
+        };
+        if let Some((labels, fields)) = &selectors {
+            attributes.label_selector = labels;
+            attributes.field_selector = fields;
+        }
+        self.ask(&attributes)
+    }
+
+    fn ask(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        match self.authorizer.authorize(attributes) {
+            decision if decision.is_allow() => Ok(()),
+            decision => Err(forbidden(attributes, decision.reason())),
+        }
+    }
+
+    /// The request's selectors as authorizers read them; broken ones are none, the verb reports them.
+    fn selectors(
+        &self,
+        context: &Context,
+    ) -> Option<(Vec<crate::authz::LabelRequirement>, Vec<crate::authz::FieldRequirement>)> {
+        let query = &context.query;
+        if query.get("fieldSelector").is_none() && query.get("labelSelector").is_none() {
+            return None;
+        }
+        let options = ListOptions::parse(query).ok()?;
+        let info = &context.info;
+        let served = self.catalog.load().find(&info.group, &info.version, &info.resource)?;
+        let selection = Selection::parse(context, &served, &options).ok()?;
+        Some(selection.requirements())
+    }
+}

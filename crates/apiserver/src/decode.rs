@@ -1,0 +1,196 @@
+//! From a request's body to a tree of the served version, with defaults.
+//!
+//! Upstream: `apiserver/pkg/endpoints/handlers/create.go`, `rest.go` (`transformDecodeError`).
+
+use api::codec::{json, protobuf, yaml};
+use api::decode::{self, Decoded};
+use api::registry::Registry;
+use api::schema::{Schema, StructId};
+use api::status::Status;
+use api::value::Value;
+use bytes::Bytes;
+
+use crate::context::Context;
+use crate::request::Encoding;
+use crate::request::options::FieldValidation;
+use crate::served::Served;
+
+/// What a body must hold.
+pub struct Expected<'a> {
+    pub api_version: String,
+    pub kind: &'a str,
+    pub schema: (&'static Schema, StructId),
+}
+
+// === impl Expected ===
+
+impl<'a> Expected<'a> {
+    /// The resource itself.
+    pub fn of(served: &'a Served) -> Expected<'a> {
+        Expected { api_version: served.api_version(), kind: served.kind(), schema: served.schema() }
+    }
+
+    /// A kind of its own that a subresource takes (`Scale`, `Binding`, `TokenRequest`, …).
+    ///
+    /// # Errors
+    /// 500 where the tables lack the kind.
+    pub fn kind(group: &str, version: &str, kind: &'a str) -> Result<Expected<'a>, Status> {
+        let registry = Registry::builtin();
+        let id = registry
+            .kind(group, version, kind)
+            .ok_or_else(|| Status::internal(format!("no schema for {group}/{version} {kind}")))?;
+        Ok(Expected { api_version: crate::served::api_version(group, version), kind, schema: (registry.schema(), id) })
+    }
+}
+
+/// Decodes a body; unknown and duplicate fields are met as the request says.
+///
+/// # Errors
+/// 400 in upstream's words, 415 for an unknown content type.
+pub fn body(
+    context: &Context,
+    body: &Bytes,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Value, Status> {
+    let encoding = Encoding::of_body(context.content_type())?;
+    let (tree, duplicates) = parse(encoding, body, expected)?;
+    let given = TypeMeta::of(&tree);
+    tree_of(context, tree, duplicates, expected, validation).map_err(|why| match given.kind.is_empty() {
+        false => Status::bad_request(format!(
+            "{} in version \"{}\" cannot be handled as a {}: {why}",
+            given.kind, given.version, expected.kind
+        )),
+        true => Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): {why} ({})",
+            expected.kind,
+            summary(body)
+        )),
+    })?
+    .check(expected, &given)
+}
+
+/// Brings a tree (a patch's result, for instance) into the schema's shape and gives it defaults.
+///
+/// # Errors
+/// What does not fit the types, or the unknown fields in strict mode.
+pub fn tree_of(
+    context: &Context,
+    tree: Value,
+    duplicates: Vec<String>,
+    expected: &Expected<'_>,
+    validation: FieldValidation,
+) -> Result<Typed, String> {
+    let (schema, id) = expected.schema;
+    let Decoded { value, mut strict } = decode::decode(schema, id, tree).map_err(|error| error.to_string())?;
+    strict.splice(0..0, duplicates);
+    match validation {
+        FieldValidation::Strict if !strict.is_empty() => {
+            return Err(format!("strict decoding error: {}", strict.join(", ")));
+        }
+        FieldValidation::Warn => strict.into_iter().for_each(|one| context.warn(one)),
+        _ => {}
+    }
+    Ok(Typed(value))
+}
+
+/// A tree whose fields all have their types.
+pub struct Typed(pub Value);
+
+// === impl Typed ===
+
+impl Typed {
+    /// Fills in kind and version where the client left them out, and refuses foreign ones.
+    fn check(self, expected: &Expected<'_>, given: &TypeMeta) -> Result<Value, Status> {
+        let Typed(mut value) = self;
+        if !given.api_version.is_empty() && given.api_version != expected.api_version {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({}) does not match the expected API version ({})",
+                given.api_version, expected.api_version
+            )));
+        }
+        if !given.kind.is_empty() && given.kind != expected.kind {
+            return Err(Status::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for this resource",
+                given.kind, given.version, expected.kind, given.kind
+            )));
+        }
+        set_type(&mut value, expected);
+        Ok(value)
+    }
+}
+
+/// Sets kind and version, at the front where they are missing.
+pub fn set_type(value: &mut Value, expected: &Expected<'_>) {
+    let fields = value.make_object();
+    for (at, (key, text)) in [("kind", expected.kind), ("apiVersion", expected.api_version.as_str())].into_iter().enumerate() {
+        fields.remove(key);
+        fields.entries_mut().insert(at, (key.into(), text.into()));
+    }
+}
+
+/// Static defaults, then those of the kind's rules.
+pub fn apply_defaults(value: &mut Value, served: &Served) {
+    let (schema, id) = served.schema();
+    decode::defaults(schema, id, value);
+    (served.rules().defaults)(value);
+}
+
+struct TypeMeta {
+    api_version: String,
+    version: String,
+    kind: String,
+}
+
+// === impl TypeMeta ===
+
+impl TypeMeta {
+    fn of(tree: &Value) -> TypeMeta {
+        let api_version = tree.str_at("apiVersion").to_owned();
+        let version = api_version.rsplit('/').next().unwrap_or_default().to_owned();
+        TypeMeta { api_version, version, kind: tree.str_at("kind").to_owned() }
+    }
+}
+
+/// The tree, and messages about duplicate fields.
+fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(Value, Vec<String>), Status> {
+    let unreadable = |error: &dyn std::fmt::Display| {
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
+            expected.kind,
+            summary(body)
+        ))
+    };
+    match encoding {
+        Encoding::Json => json::parse_strict(body).map_err(|error| unreadable(&error)),
+        Encoding::Yaml => yaml::parse_strict(body).map_err(|error| unreadable(&error)),
+        Encoding::Protobuf => {
+            let (schema, id) = expected.schema;
+            protobuf::decode(schema, id, body).map(|tree| (tree, Vec::new())).map_err(|error| {
+                Status::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {}): {error} ({})",
+                    expected.kind,
+                    summary(body)
+                ))
+            })
+        }
+    }
+}
+
+/// The beginning of a body for an error message: JSON as it is, else in hexadecimal.
+fn summary(body: &[u8]) -> String {
+    const BYTES_MAX: usize = 30;
+    let (part, more) = match body.len() > BYTES_MAX {
+        true => (&body[..BYTES_MAX], " ..."),
+        false => (body, ""),
+    };
+    match part.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(part)),
+        Some(_) => format!("{}{more}", hex(part)),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

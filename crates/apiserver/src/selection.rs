@@ -1,0 +1,129 @@
+//! Which objects a list, watch or deletecollection is about.
+
+use api::selector::{FieldSelector, LabelSelector};
+use api::status::Status;
+use store::{Record, Scope};
+
+use crate::context::Context;
+use crate::request::options::ListOptions;
+use crate::served::Served;
+
+/// Namespace, name and selectors of one request.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Empty: all namespaces.
+    namespace: String,
+    /// A selector for one name makes it a read of one key.
+    name: String,
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+/// The field by which the store files watchers of pods.
+pub const FILED_FIELD: &str = "spec.nodeName";
+
+// === impl Selection ===
+
+impl Selection {
+    /// # Errors
+    /// 400 for a selector that can't be read or names a field that the kind does not select by.
+    pub fn parse(context: &Context, served: &Served, options: &ListOptions) -> Result<Selection, Status> {
+        let labels = LabelSelector::parse(&options.label_selector).map_err(|why| unable("labelSelector", &why))?;
+        let mut fields = FieldSelector::parse(&options.field_selector).map_err(|why| unable("fieldSelector", &why))?;
+        let rules = served.rules();
+        for term in fields.terms() {
+            let known = matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
+                || rules.selectable.iter().any(|(name, _)| *name == term.field);
+            if !known {
+                return Err(Status::bad_request(unknown_field(served, &term.field)));
+            }
+        }
+        let info = &context.info;
+        let mut namespace = info.namespace.clone();
+        if namespace.is_empty()
+            && served.namespaced()
+            && let Some(single) = fields.required("metadata.namespace")
+        {
+            namespace = single.to_owned();
+        }
+        // Watches of one object by its path come here with a name.
+        if !info.name.is_empty() {
+            match fields.required("metadata.name") {
+                None if fields.is_empty() => fields = FieldSelector::equals("metadata.name", &info.name),
+                Some(name) if name == info.name => {}
+                _ => {
+                    let why = "fieldSelector metadata.name doesn't match requested name";
+                    return Err(Status::bad_request(why));
+                }
+            }
+        }
+        let name = fields.required("metadata.name").unwrap_or_default().to_owned();
+        if served.plural() == "namespaces" && served.group().is_empty() {
+            namespace.clear();
+        }
+        Ok(Selection { namespace, name, labels, fields })
+    }
+
+    /// All objects of a resource, in one namespace or in all.
+    pub fn everything(namespace: &str) -> Selection {
+        Selection { namespace: namespace.to_owned(), ..Selection::default() }
+    }
+
+    /// Whether no selector narrows the namespace.
+    pub fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// Reads the index record only.
+    pub fn matches(&self, record: &Record) -> bool {
+        (self.namespace.is_empty() || record.namespace() == self.namespace)
+            && self.labels.matches(|key| record.label(key))
+            && self.fields.matches(|field| match field {
+                "metadata.name" => record.name(),
+                "metadata.namespace" => record.namespace(),
+                other => record.field(other).unwrap_or_default(),
+            })
+    }
+
+    /// The keys to look at all begin with this.
+    pub fn key_root(&self, served: &Served) -> String {
+        match (served.namespaced(), self.namespace.is_empty()) {
+            (true, false) => format!("{}{}/", served.prefix(), self.namespace),
+            _ => served.prefix().to_owned(),
+        }
+    }
+
+    /// The one key this is about, where name and namespace are both given.
+    pub fn single_key(&self, served: &Served) -> Option<String> {
+        let whole = !self.name.is_empty() && (!served.namespaced() || !self.namespace.is_empty());
+        whole.then(|| served.key(&self.namespace, &self.name))
+    }
+
+    /// Where the store files a watcher with this selection.
+    pub fn scope(&self) -> Scope {
+        let given = |text: &str| (!text.is_empty()).then(|| text.into());
+        Scope {
+            namespace: given(&self.namespace),
+            name: given(&self.name),
+            field: self.fields.required(FILED_FIELD).map(|value| (FILED_FIELD.into(), value.into())),
+        }
+    }
+
+    /// For authorizers that look at selectors.
+    pub fn selectors(&self) -> (&LabelSelector, &FieldSelector) {
+        (&self.labels, &self.fields)
+    }
+}
+
+fn unable(parameter: &str, why: &dyn std::fmt::Display) -> Status {
+    let _ = parameter;
+    Status::bad_request(format!("unable to parse requirement: {why}"))
+}
+
+/// Upstream's words differ by group: core kinds have conversion functions that say so.
+fn unknown_field(served: &Served, field: &str) -> String {
+    if served.rules().selectable.is_empty() {
+        return format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+    }
+    format!("field label not supported: {field}")
+}

@@ -1,0 +1,129 @@
+//! Connections: TLS, HTTP/1.1 and HTTP/2, and who is on the other side.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use rustls::pki_types::CertificateDer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::pipeline::Pipeline;
+
+/// What is known of a request's connection, put into its extensions.
+#[derive(Debug)]
+pub struct Connection {
+    pub peer: SocketAddr,
+    /// The client's certificate chain as it was presented, not yet verified; empty without one.
+    pub certificates: Vec<CertificateDer<'static>>,
+}
+
+/// Concurrent streams of one HTTP/2 connection. A client-go process holds a watch per resource and
+/// client on one connection; h2's default of 200 stalls controller managers with many kinds.
+const STREAMS_MAX: u32 = 2_000;
+/// Unread request bytes a stream may have under way; a whole body of the largest size needs several round trips.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Response bytes that HTTP/2 may buffer for one stream before its producer has to wait.
+const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
+/// A handshake that takes longer is given up.
+const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// The longest pause between attempts after `accept` failed (no free descriptors, for instance).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long running requests may take to end when the server stops.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Serves connections until `shutdown`, then lets running requests end for a short while.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    pipeline: Pipeline,
+    shutdown: CancellationToken,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (acceptor, pipeline, shutdown) = (acceptor.clone(), pipeline.clone(), shutdown.clone());
+                connections.spawn(connection(stream, peer, acceptor, pipeline, shutdown));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(DRAIN_TIME_MAX, connections.wait()).await.is_err() {
+        tracing::debug!(open = connections.len(), "connections cut off");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    acceptor: TlsAcceptor,
+    pipeline: Pipeline,
+    shutdown: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
+    };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let certificates = certificates.iter().map(|one| one.clone().into_owned()).collect();
+    let from = Arc::new(Connection { peer, certificates });
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (pipeline, from) = (pipeline.clone(), from.clone());
+        async move {
+            let mut request = request.map(Body::incoming);
+            request.extensions_mut().insert(from);
+            Ok::<_, Infallible>(pipeline.call(request).await)
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .keep_alive_timeout(Duration::from_secs(30));
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = serving.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+                return;
+            }
+            () = shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

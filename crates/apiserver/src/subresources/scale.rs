@@ -1,0 +1,181 @@
+//! `scale`: the number of replicas as an `autoscaling/v1 Scale`, whatever the kind.
+
+use api::codec::{json, yaml};
+use api::field::{FieldErrors, Path};
+use api::patch as patches;
+use api::selector::LabelSelector;
+use api::status::Status;
+use api::value::{Map, Value};
+use bytes::Bytes;
+use client::Body;
+use http::{Response, StatusCode};
+
+use crate::api::Api;
+use crate::context::Context;
+use crate::decode::{self, Expected};
+use crate::forms::View;
+use crate::managed;
+use crate::request::options::{FieldValidation, WriteOptions};
+use crate::respond;
+use crate::served::Served;
+use crate::verbs::get;
+use crate::verbs::write::{Current, Write, Written};
+
+/// Reads, replaces or patches the scale of an object.
+pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Bytes) -> Result<Response<Body>, Status> {
+    let info = &context.info;
+    let view = View::internal(served, context.now);
+    if info.verb == "get" {
+        let version = context.query.get("resourceVersion").unwrap_or_default();
+        let entry = get::read(api, served, &info.namespace, &info.name, version).await?;
+        return answer(context, &of(&view.tree(&entry, entry.mod_revision)?));
+    }
+    let change = Requested::parse(context, &body)?;
+    let options = change.options.clone();
+    let write = Write {
+        api,
+        context,
+        served,
+        namespace: &info.namespace,
+        name: &info.name,
+        subresource: "scale",
+        options: &options,
+    };
+    let manager = context.field_manager(&options.field_manager);
+    let (written, _) = write
+        .update(false, &mut |current| {
+            let Some(Current { tree, .. }) = current else {
+                return Err(Status::not_found(served.group_resource(), &info.name));
+            };
+            let scale = change.apply(context, &of(tree))?;
+            check(&scale, &info.name)?;
+            let mut new = tree.clone();
+            new.set("spec.replicas", scale.i64_at("spec.replicas").unwrap_or_default());
+            // The scale's own version and identity are the preconditions.
+            for key in ["metadata.resourceVersion", "metadata.uid"] {
+                match scale.str_at(key) {
+                    "" => drop(new.remove(key)),
+                    text => new.set(key, text),
+                }
+            }
+            managed::on_update(&mut new, tree, served, &manager, "scale", context.now)?;
+            Ok(new)
+        })
+        .await?;
+    match written {
+        Written::Stored(entry) => answer(context, &of(&view.tree(&entry, entry.mod_revision)?)),
+        Written::Tree(tree) => answer(context, &of(&tree)),
+    }
+}
+
+fn answer(context: &Context, scale: &Value) -> Result<Response<Body>, Status> {
+    Ok(respond::typed(StatusCode::OK, scale, context.accept_plain()?))
+}
+
+/// The scale of a workload.
+fn of(object: &Value) -> Value {
+    let mut scale = Value::object();
+    scale.set("kind", "Scale");
+    scale.set("apiVersion", "autoscaling/v1");
+    let mut metadata = Map::new();
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = object.get("metadata").field(key) {
+            metadata.insert(key, value.clone());
+        }
+    }
+    scale.set("metadata", metadata);
+    scale.set("spec", Value::object());
+    match object.i64_at("spec.replicas").unwrap_or_default() {
+        0 => {}
+        replicas => scale.set("spec.replicas", replicas),
+    }
+    scale.set("status.replicas", object.i64_at("status.replicas").unwrap_or_default());
+    let selector = selector_text(object.at("spec.selector"));
+    if !selector.is_empty() {
+        scale.set("status.selector", selector);
+    }
+    scale
+}
+
+/// A controller's selector as text: a plain map of labels, or `matchLabels` and `matchExpressions`.
+fn selector_text(selector: &Value) -> String {
+    let plain = selector.field("matchLabels").is_none() && selector.field("matchExpressions").is_none();
+    let parsed = match plain {
+        true => {
+            let mut wrapped = Value::object();
+            wrapped.set("matchLabels", selector.clone());
+            LabelSelector::from_value(&wrapped)
+        }
+        false => LabelSelector::from_value(selector),
+    };
+    parsed.map(|selector| selector.to_string()).unwrap_or_default()
+}
+
+fn check(scale: &Value, name: &str) -> Result<(), Status> {
+    let mut errors = FieldErrors::new();
+    let replicas = scale.i64_at("spec.replicas").unwrap_or_default();
+    if replicas < 0 {
+        errors.invalid(&Path::new("spec.replicas"), replicas, "must be greater than or equal to 0");
+    }
+    match scale.str_at("metadata.name") {
+        own if own == name => errors.into_result("autoscaling", "Scale", name),
+        own => Err(Status::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        ))),
+    }
+}
+
+/// What a PUT or PATCH asks for.
+struct Requested {
+    options: WriteOptions,
+    kind: Kind,
+}
+
+enum Kind {
+    Replace(Value),
+    JsonPatch(Value),
+    /// Merge and strategic merge are the same here: a Scale has no lists.
+    Merge(Value),
+}
+
+// === impl Requested ===
+
+impl Requested {
+    fn parse(context: &Context, body: &Bytes) -> Result<Requested, Status> {
+        let expected = Expected::kind("autoscaling", "v1", "Scale")?;
+        if context.info.verb == "update" {
+            let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
+            let scale = decode::body(context, body, &expected, options.field_validation)?;
+            return Ok(Requested { options, kind: Kind::Replace(scale) });
+        }
+        let bad = |error: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {error}"));
+        let media_type = context.content_type().unwrap_or_default().split(';').next().unwrap_or_default();
+        let apply = media_type == "application/apply-patch+yaml";
+        let options = WriteOptions::parse_patch(&context.query, apply)?;
+        let kind = match media_type {
+            "application/json-patch+json" => Kind::JsonPatch(json::parse(body).map_err(|error| bad(&error))?),
+            "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+                Kind::Merge(json::parse(body).map_err(|error| bad(&error))?)
+            }
+            "application/apply-patch+yaml" => Kind::Merge(yaml::parse(body).map_err(|error| bad(&error))?),
+            other => {
+                return Err(Status::unsupported_media_type(format!(
+                    "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml; got {other}"
+                )));
+            }
+        };
+        Ok(Requested { options, kind })
+    }
+
+    fn apply(&self, context: &Context, current: &Value) -> Result<Value, Status> {
+        let patched = match &self.kind {
+            Kind::Replace(scale) => return Ok(scale.clone()),
+            Kind::JsonPatch(patch) => patches::json::apply(current, patch)?,
+            Kind::Merge(patch) => patches::merge::apply(current, patch)?,
+        };
+        let expected = Expected::kind("autoscaling", "v1", "Scale")?;
+        decode::tree_of(context, patched, Vec::new(), &expected, FieldValidation::Warn)
+            .map(|typed| typed.0)
+            .map_err(Status::bad_request)
+    }
+}

@@ -1,0 +1,179 @@
+//! `delete` and `deletecollection`.
+
+use std::sync::Arc;
+
+use api::codec::{json, protobuf, yaml};
+use api::status::{GroupResource, Status};
+use api::value::Value;
+use bytes::Bytes;
+use client::Body;
+use futures::{StreamExt, TryStreamExt};
+use http::{Response, StatusCode};
+use store::Entry;
+
+use super::write::Written;
+use super::write::commit::{Commit, Failure, commit};
+use super::{decode, list};
+use crate::admission::{Attributes, Operation};
+use crate::api::Api;
+use crate::context::Context;
+use crate::forms::View;
+use crate::lifecycle::deletion::{self, Deletion};
+use crate::lifecycle::policy;
+use crate::request::Encoding;
+use crate::request::options::{DeleteOptions, ListOptions};
+use crate::respond;
+use crate::selection::Selection;
+use crate::served::Served;
+
+/// Attempts before a conflict without precondition is given up.
+const ATTEMPTS_MAX: usize = 16;
+/// Deletions of a collection under way at once; they share their commits' syncs.
+const COLLECTION_PARALLEL: usize = 64;
+
+/// Answers a delete request.
+pub async fn delete(api: &Api, context: &Context, served: &Served, body: Bytes) -> Result<Response<Body>, Status> {
+    let options = options(context, &body)?;
+    let info = &context.info;
+    let (outcome, gone) = remove(api, context, served, &info.namespace, &info.name, &options).await?;
+    // Deletion that goes on later is accepted; what is gone is reported by a Status, but pods by themselves.
+    let code = StatusCode::OK;
+    let view = View::negotiate(context, served)?;
+    if gone && !policy::returns_deleted_object(served) {
+        let status = deleted_status(served, &outcome.uid(), &info.name);
+        return Ok(match view.accept.encoding {
+            Encoding::Protobuf => respond::document(code, respond::status_document(&status), Encoding::Protobuf.media_type()),
+            _ => respond::tree(code, &status, view.accept),
+        });
+    }
+    let bytes = match &outcome {
+        Outcome::Stored(entry) => view.object(entry, entry.mod_revision)?,
+        Outcome::Tree(tree) => view.document_of_stored(tree)?,
+    };
+    Ok(respond::document(code, bytes, view.accept.encoding.media_type()))
+}
+
+/// What a deletion leaves to show.
+pub enum Outcome {
+    Stored(Arc<Entry>),
+    Tree(Value),
+}
+
+impl Outcome {
+    fn uid(&self) -> String {
+        match self {
+            Outcome::Stored(entry) => entry.record.uid().to_owned(),
+            Outcome::Tree(tree) => tree.str_at("metadata.uid").to_owned(),
+        }
+    }
+}
+
+/// Deletes one object as far as it goes now. The flag says whether it is gone.
+///
+/// # Errors
+/// 404 without object, 409 for a precondition that fails, 403 where admission refuses.
+pub async fn remove(
+    api: &Api,
+    context: &Context,
+    served: &Served,
+    namespace: &str,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<(Outcome, bool), Status> {
+    let of = served.group_resource();
+    let kind = GroupResource { group: served.group(), resource: served.kind() };
+    let key = served.key(namespace, name);
+    let attributes = Attributes {
+        operation: Operation::Delete,
+        served,
+        subresource: "",
+        namespace,
+        name,
+        context,
+        dry_run: options.dry_run,
+    };
+    api.store.barrier().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let mut current = api.store.get(&key);
+    for _ in 0..ATTEMPTS_MAX {
+        let entry = current.ok_or_else(|| Status::not_found(of, name))?;
+        let old = View::internal(served, context.now).tree(&entry, entry.mod_revision)?;
+        let old = served.to_stored(old)?;
+        api.admission.validate(api, &attributes, None, Some(&old)).await?;
+        let mut tree = old.clone();
+        let policy = policy::of(served, &old, options);
+        let change = match deletion::plan(&mut tree, options, policy, kind, entry.mod_revision, context.now)? {
+            Deletion::Pending => return Ok((Outcome::Stored(entry), false)),
+            Deletion::Mark => Some(tree),
+            Deletion::Now => None,
+        };
+        let gone = change.is_none();
+        let change = Commit { key: &key, current: Some(&entry), old: Some(&old), tree: change };
+        match commit(api, served, change, options.dry_run, context.origin("")).await {
+            Ok(Written::Stored(entry)) => return Ok((Outcome::Stored(entry), gone)),
+            Ok(Written::Tree(tree)) => return Ok((Outcome::Tree(tree), gone)),
+            Err(Failure::Conflict(newer)) => current = newer,
+            Err(Failure::Status(status)) => return Err(status),
+        }
+    }
+    Err(Status::modified(of, name))
+}
+
+/// Answers a deletecollection request: the list of what was deleted.
+pub async fn delete_collection(
+    api: &Api,
+    context: &Context,
+    served: &Served,
+    body: Bytes,
+) -> Result<Response<Body>, Status> {
+    let delete_options = options(context, &body)?;
+    let list_options = ListOptions::parse(&context.query)?;
+    let selection = Selection::parse(context, served, &list_options)?;
+    let page = list::read(api, served, &list_options, &selection).await?;
+    let delete_options = &delete_options;
+    let removals = page.entries.iter().map(|entry| async move {
+        let (namespace, name) = (entry.record.namespace(), entry.record.name());
+        match remove(api, context, served, namespace, name, delete_options).await {
+            Ok(_) => Ok(()),
+            // Somebody else was faster.
+            Err(status) if status.code == 404 => Ok(()),
+            Err(status) => Err(status),
+        }
+    });
+    futures::stream::iter(removals).buffer_unordered(COLLECTION_PARALLEL).try_collect::<()>().await?;
+    list::respond(View::negotiate(context, served)?, page)
+}
+
+/// Options from a body, JSON, YAML or protobuf, or from the query.
+fn options(context: &Context, body: &Bytes) -> Result<DeleteOptions, Status> {
+    if body.is_empty() {
+        return DeleteOptions::parse(&context.query, None);
+    }
+    let bad = |error: &dyn std::fmt::Display| Status::bad_request(error.to_string());
+    let tree = match Encoding::of_body(context.content_type())? {
+        Encoding::Json => json::parse(body).map_err(|error| bad(&error))?,
+        Encoding::Yaml => yaml::parse(body).map_err(|error| bad(&error))?,
+        Encoding::Protobuf => {
+            let (schema, id) = decode::delete_options_type();
+            protobuf::decode(schema, id, body).map_err(|error| bad(&error))?
+        }
+    };
+    match tree.str_at("kind") {
+        "" | "DeleteOptions" => DeleteOptions::parse(&context.query, Some(&tree)),
+        other => Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: {other}"))),
+    }
+}
+
+fn deleted_status(served: &Served, uid: &str, name: &str) -> Value {
+    let mut status = Value::object();
+    status.set("kind", "Status");
+    status.set("apiVersion", "v1");
+    status.set("metadata", Value::object());
+    status.set("status", "Success");
+    status.set("details.name", name);
+    if !served.group().is_empty() {
+        status.set("details.group", served.group());
+    }
+    status.set("details.kind", served.plural());
+    status.set("details.uid", uid);
+    status
+}

@@ -1,0 +1,117 @@
+//! The commit: a tree becomes stored bytes, and one transaction writes them together with what
+//! belongs to them (a Service's addresses, for instance).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::schema::Schema;
+use api::status::Status;
+use api::value::Value;
+use store::{CommitError, Entry, Op, Origin, Txn};
+
+use super::Written;
+use crate::api::Api;
+use crate::companions;
+use crate::served::Served;
+use crate::stored;
+
+/// One change of one key.
+pub struct Commit<'c> {
+    pub key: &'c str,
+    /// What must still be there; `None`: nothing may be.
+    pub current: Option<&'c Arc<Entry>>,
+    /// Its tree, in the stored version.
+    pub old: Option<&'c Value>,
+    /// The new tree in the stored version, `None` to remove the object.
+    pub tree: Option<Value>,
+}
+
+/// Why nothing was committed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Somebody else changed the object; its newer state, if it still exists.
+    Conflict(Option<Arc<Entry>>),
+    Status(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        Failure::Status(status)
+    }
+}
+
+/// Attempts to find addresses or ports that nobody else takes at the same time.
+const COMPANION_ATTEMPTS_MAX: usize = 32;
+
+/// Commits one change. What changes nothing writes nothing.
+pub async fn commit(
+    api: &Api,
+    served: &Served,
+    change: Commit<'_>,
+    dry_run: bool,
+    origin: Arc<Origin>,
+) -> Result<Written, Failure> {
+    let revision = change.current.map_or(0, |entry| entry.mod_revision);
+    for _ in 0..COMPANION_ATTEMPTS_MAX {
+        let mut tree = change.tree.clone();
+        // A Service gets its addresses here; other kinds bring nothing along.
+        let beside = companions::of(api, served, tree.as_mut(), change.old, dry_run).await?;
+        let mut txn = Txn::new().expect_at(change.key, revision).by(origin.clone());
+        match tree {
+            None if dry_run => return Ok(Written::Tree(change.old.cloned().unwrap_or_default())),
+            None => txn = txn.delete(change.key),
+            Some(mut tree) => {
+                canonicalize(served, &mut tree);
+                if dry_run {
+                    return Ok(Written::Tree(tree));
+                }
+                let (value, record) = stored::encode(&mut tree, served.rules());
+                if let Some(entry) = change.current.filter(|entry| entry.value == value) {
+                    return Ok(Written::Stored(entry.clone()));
+                }
+                txn = txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl: time_to_live(served) });
+            }
+        }
+        let txn = beside.into_iter().fold(txn, |txn, one| one.add_to(txn));
+        match api.store.txn(txn).await {
+            Ok(committed) => return committed.entry().cloned().map(Written::Stored).ok_or_else(|| vanished().into()),
+            Err(CommitError::Conflict { key, current, .. }) if &*key == change.key => {
+                return Err(Failure::Conflict(current));
+            }
+            // A companion was taken meanwhile: look for another one.
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(failed(error).into()),
+        }
+    }
+    Err(Status::internal("no free address or port found: too many others are taking them at the same time").into())
+}
+
+fn canonicalize(served: &Served, tree: &mut Value) {
+    let (schema, id): (&Schema, _) = served.stored_schema();
+    api::decode::canonicalize(schema, id, tree);
+}
+
+/// Events live for an hour, upstream's `--event-ttl`.
+fn time_to_live(served: &Served) -> Option<Duration> {
+    const EVENT_TIME_TO_LIVE: Duration = Duration::from_secs(3600);
+    (served.prefix() == "/registry/events/").then_some(EVENT_TIME_TO_LIVE)
+}
+
+fn vanished() -> Status {
+    Status::internal("the store acknowledged a write without its result")
+}
+
+/// What the client is told of a failed commit.
+pub fn failed(error: CommitError) -> Status {
+    match error {
+        CommitError::Full { needed, free } => Status::new(
+            507,
+            "InsufficientStorage",
+            format!("the datastore's disk is full: {needed} bytes needed, {free} free"),
+        ),
+        // Neither success nor conflict: the client must look for itself.
+        CommitError::Unknown(_) => Status::internal(error),
+        CommitError::Invalid(why) => Status::too_large(format!("etcdserver: request is too large: {why}")),
+        other => Status::unavailable(other.to_string()).retry_after(1),
+    }
+}
