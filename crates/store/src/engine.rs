@@ -1,0 +1,75 @@
+//! What makes transactions durable and remembers history: one trait, three engines.
+//!
+//! An engine decides transactions, makes them durable, and then hands the changes to [`State::apply`], in order.
+//! Everything that is read from memory is the state's; an engine is asked only for older history.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::resource::Resource;
+use crate::sequence::Prepared;
+use crate::state::State;
+use crate::{CommitError, Committed, Event, OpenError, Options, ReadError, Revision};
+use crate::{EngineConfig, Extract};
+
+pub(crate) mod memory;
+
+/// Asks for events of one resource with a revision in `(after, upto]`.
+pub(crate) struct History {
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) after: Revision,
+    pub(crate) upto: Revision,
+}
+
+/// Some of them, oldest first.
+pub(crate) struct Page {
+    pub(crate) events: Vec<Arc<Event>>,
+    /// All events up to here are in the page; more than was asked after, so that a reader gets on.
+    pub(crate) through: Revision,
+}
+
+pub(crate) trait Engine: Send + Sync + 'static {
+    /// Decides a transaction and makes it durable and visible.
+    fn txn(&self, txn: Prepared) -> BoxFuture<'_, Result<Committed, CommitError>>;
+
+    /// Waits until memory holds all that was committed before the call, by anybody.
+    fn barrier(&self) -> BoxFuture<'_, Result<Revision, ReadError>>;
+
+    /// Reads events that memory no longer has. Keys that are not the resource's are left out.
+    fn history(&self, query: History) -> BoxFuture<'_, Result<Page, ReadError>>;
+
+    /// Forgets history up to `revision`.
+    fn compact(&self, revision: Revision) -> BoxFuture<'_, Result<(), ReadError>>;
+
+    /// Compacts to `revision` if that is this server's turn; servers that share an etcd take turns.
+    fn compact_by_time(&self, revision: Revision) -> BoxFuture<'_, Result<(), ReadError>> {
+        self.compact(revision)
+    }
+
+    /// Whether keys expire without our doing.
+    fn expires_keys(&self) -> bool {
+        false
+    }
+
+    /// Finishes what is queued and lets go of files and connections.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Opens the engine and fills the state with what it holds.
+pub(crate) async fn open(
+    config: EngineConfig,
+    extract: Arc<dyn Extract>,
+    options: &Options,
+) -> Result<(Arc<State>, Arc<dyn Engine>), OpenError> {
+    let state = Arc::new(State::new(extract, options));
+    let engine: Arc<dyn Engine> = match config {
+        EngineConfig::Memory => Arc::new(memory::Memory::open(state.clone())),
+        EngineConfig::Embedded { dir } => {
+            let source = std::io::Error::from(std::io::ErrorKind::Unsupported);
+            return Err(OpenError::Io { path: dir.display().to_string(), source });
+        }
+        EngineConfig::Etcd(_) => return Err(OpenError::Etcd("this engine is being written".into())),
+    };
+    Ok((state, engine))
+}

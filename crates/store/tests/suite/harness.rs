@@ -1,0 +1,117 @@
+//! Opens a store on each engine, and reads values the way an API server would.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use store::{EngineConfig, Entry, Event, Extract, Kind, Options, Parts, Record, Revision, Store, Watch};
+
+/// The engines the suite runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    Memory,
+}
+
+pub use On::Memory;
+
+/// What must stay alive while a store is used.
+pub struct Harness {
+    config: EngineConfig,
+}
+
+/// Values of the tests are `label=value` words; `node=` is the selectable field, key parts are namespace and name.
+pub struct Words;
+
+pub const PODS: &str = "/registry/pods/";
+pub const NODES: &str = "/registry/minions/";
+
+/// Longer than anything takes that should happen.
+pub const SOON: Duration = Duration::from_secs(20);
+
+// === impl Harness ===
+
+impl Harness {
+    pub async fn new(on: On) -> Self {
+        match on {
+            Memory => Self { config: EngineConfig::Memory },
+        }
+    }
+
+    pub async fn open(&self) -> Store {
+        self.open_with(options()).await
+    }
+
+    pub async fn open_with(&self, options: Options) -> Store {
+        Store::open(self.config.clone(), Arc::new(Words), options).await.expect("the store opens")
+    }
+}
+
+/// A store of its own on the engine.
+pub async fn fresh(on: On) -> (Harness, Store) {
+    let harness = Harness::new(on).await;
+    let store = harness.open().await;
+    (harness, store)
+}
+
+pub fn options() -> Options {
+    Options { compact_every: None, ..Options::with_resources([PODS, NODES]) }
+}
+
+// === impl Words ===
+
+impl Extract for Words {
+    fn extract(&self, key: &str, value: &Bytes) -> Record {
+        let mut path = key.rsplit('/');
+        let (name, namespace) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+        let text = String::from_utf8_lossy(value);
+        let words = text.split(' ').filter_map(|word| word.split_once('='));
+        let (fields, labels) =
+            words.map(|(k, v)| (k.into(), v.into())).partition(|(k, _): &(std::borrow::Cow<'_, str>, _)| k == "node");
+        Record::new(&Parts { name: name.into(), namespace: namespace.into(), labels, fields, ..Parts::default() })
+    }
+}
+
+// --- reading ---
+
+pub fn pod(namespace: &str, name: &str) -> String {
+    format!("{PODS}{namespace}/{name}")
+}
+
+pub fn text(entry: &Entry) -> String {
+    String::from_utf8(entry.value.to_vec()).unwrap()
+}
+
+/// `key=value@create/mod`, with the prefix of pods left out.
+pub fn show(entry: &Entry) -> String {
+    let key = entry.key.strip_prefix(PODS).unwrap_or(&entry.key);
+    format!("{key}={}@{}/{}", text(entry), entry.create_revision, entry.mod_revision)
+}
+
+/// `+key=value` made, `~` changed, `-` removed; the revision behind.
+pub fn show_event(event: &Event) -> String {
+    let mark = match (event.kind, &event.prev) {
+        (Kind::Delete, _) => '-',
+        (Kind::Put, None) => '+',
+        (Kind::Put, Some(_)) => '~',
+    };
+    let key = event.entry.key.strip_prefix(PODS).unwrap_or(&event.entry.key);
+    format!("{mark}{key}={} {}", text(&event.entry), event.revision)
+}
+
+/// Reads events until `count` have come.
+pub async fn events(watch: &mut Watch, count: usize) -> Vec<String> {
+    let mut batch = Vec::new();
+    while batch.len() < count {
+        tokio::time::timeout(SOON, watch.next(&mut batch)).await.expect("an event comes").expect("the watch goes on");
+    }
+    batch.iter().map(|event| show_event(event)).collect()
+}
+
+/// Everything a watch delivers up to a revision.
+pub async fn events_through(watch: &mut Watch, revision: Revision) -> Vec<Arc<Event>> {
+    let mut batch = Vec::new();
+    while watch.progress() < revision {
+        tokio::time::timeout(SOON, watch.next(&mut batch)).await.expect("an event comes").expect("the watch goes on");
+    }
+    batch
+}

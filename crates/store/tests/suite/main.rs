@@ -1,0 +1,7 @@
+//! One suite for all engines: what the store promises, whatever makes it durable.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod commit;
+mod harness;
+mod history;
+mod watching;
