@@ -10,6 +10,7 @@ pub(crate) mod testing;
 pub mod codec;
 pub mod field;
 pub mod kinds;
+pub mod managed;
 pub mod meta;
 pub mod names;
 pub mod patch;

@@ -57,6 +57,5 @@ pub(crate) fn item_schema() -> (Schema, StructId) {
         Field::new("items", map(item(), false, false)),
         Field::new("raw", Shape::Raw(RawKind::RawExtension)),
     ];
-    let of = Struct::new("test.Item", fields);
-    (Schema::new(vec![of]), id)
+    (Schema::new(vec![Struct::new("test.Item", fields)]), id)
 }

@@ -1,0 +1,296 @@
+//! `metadata.managedFields`: its entries read and written.
+
+use super::fields;
+use super::set::Set;
+use crate::codec::json;
+use crate::value::{Key, Map, Value};
+
+/// Entries of updates that an object keeps; the oldest are merged beyond that, so that a crowd
+/// of one-time writers can't fill the object (`DefaultMaxUpdateManagers`).
+pub const UPDATERS_MAX: usize = 10;
+/// Who owns what the oldest updaters owned.
+const ANCIENT: &str = "ancient-changes";
+
+/// How a manager came to own fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    Apply,
+    Update,
+}
+
+/// Who owns: entries with the same identity are one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub manager: Key,
+    pub operation: Operation,
+    /// Tells updaters apart, not appliers.
+    pub version: Key,
+    pub subresource: Key,
+}
+
+/// One entry.
+#[derive(Clone, Debug)]
+pub(super) struct Owner {
+    pub id: Identity,
+    pub time: Option<Key>,
+    pub fields: Stored,
+}
+
+/// An entry's fields: as they are stored until somebody needs the set.
+#[derive(Clone, Debug)]
+pub(super) enum Stored {
+    Tree(Value),
+    Set(Set),
+}
+
+/// All entries of an object.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Managed {
+    pub owners: Vec<Owner>,
+}
+
+/// Whether the fields of entries are known to be in order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// A server wrote them: they are read when they are needed.
+    Server,
+    /// A client sent them: they are read, and will be written anew.
+    Client,
+}
+
+/// Whether the entries are such as a server may store; the error is upstream's.
+///
+/// # Errors
+/// Says what is wrong with the first bad entry.
+pub fn validate_entries(entries: &Value) -> Result<(), String> {
+    Managed::decode(entries.clone(), Trust::Client).map(drop)
+}
+
+// === impl Managed ===
+
+impl Managed {
+    /// Reads the entries; null has none.
+    pub fn decode(entries: Value, trust: Trust) -> Result<Managed, String> {
+        let entries = match entries {
+            Value::Array(entries) => entries,
+            _ => return Ok(Managed::default()),
+        };
+        let mut managed = Managed { owners: Vec::with_capacity(entries.len() + 1) };
+        for (at, entry) in entries.into_iter().enumerate() {
+            let owner = Owner::decode(entry, at, trust)?;
+            match managed.find(&owner.id) {
+                Some(earlier) => managed.owners[earlier] = owner,
+                None => managed.owners.push(owner),
+            }
+        }
+        Ok(managed)
+    }
+
+    /// The entries in upstream's order; None if there are none.
+    pub fn encode(mut self) -> Option<Value> {
+        if self.owners.is_empty() {
+            return None;
+        }
+        self.owners.sort_by_cached_key(|owner| {
+            let id = &owner.id;
+            (id.operation, owner.seconds(), id.manager.clone(), id.version.clone(), id.subresource.clone())
+        });
+        Some(Value::Array(self.owners.into_iter().map(Owner::encode).collect()))
+    }
+
+    pub fn find(&self, id: &Identity) -> Option<usize> {
+        self.owners.iter().position(|owner| owner.id.is(id))
+    }
+
+    /// Merges the oldest updaters, by version, until no more than [`UPDATERS_MAX`] are left.
+    pub fn cap(&mut self) {
+        let updater = |owner: &Owner| owner.id.operation == Operation::Update;
+        let mut count = self.owners.iter().filter(|owner| updater(owner)).count();
+        if count <= UPDATERS_MAX {
+            return;
+        }
+        let mut oldest: Vec<(i64, String, Identity)> = self
+            .owners
+            .iter()
+            .filter(|owner| updater(owner))
+            .map(|owner| (owner.seconds(), owner.id.text(), owner.id.clone()))
+            .collect();
+        oldest.sort_by(|(a, x, _), (b, y, _)| (a, x).cmp(&(b, y)));
+        let mut first_of_version: Vec<Identity> = Vec::new();
+        for (_, _, id) in oldest {
+            if count <= UPDATERS_MAX {
+                return;
+            }
+            let Some(first) = first_of_version.iter().find(|first| first.version == id.version).cloned() else {
+                first_of_version.push(id);
+                continue;
+            };
+            let bucket = Identity { manager: Key::new_static(ANCIENT), subresource: Key::default(), ..id.clone() };
+            if self.find(&bucket).is_none()
+                && let Some(at) = self.find(&first)
+            {
+                self.owners[at].id = bucket.clone();
+            }
+            let (Some(at), Some(place)) = (self.find(&id), self.find(&bucket)) else { continue };
+            let time = self.owners[at].time.clone();
+            let set = self.owners[at].set().clone();
+            self.owners[place].set().unite(&set);
+            self.owners[place].time = time;
+            self.owners.remove(at);
+            count -= 1;
+        }
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn decode(entry: Value, at: usize, trust: Trust) -> Result<Owner, String> {
+        let mut manager = Key::default();
+        let mut operation = Key::default();
+        let mut version = Key::default();
+        let mut subresource = Key::default();
+        let mut kind = Key::default();
+        let mut time = None;
+        let mut tree = Value::object();
+        let Value::Object(map) = entry else { return Err("operation must be `Apply` or `Update`".into()) };
+        for (key, value) in map {
+            match (key.as_str(), value) {
+                ("manager", Value::String(text)) => manager = text,
+                ("operation", Value::String(text)) => operation = text,
+                ("apiVersion", Value::String(text)) => version = text,
+                ("subresource", Value::String(text)) => subresource = text,
+                ("fieldsType", Value::String(text)) => kind = text,
+                ("time", Value::String(text)) => time = Some(text),
+                ("fieldsV1", value @ Value::Object(_)) => tree = value,
+                ("fieldsV1", value) if !value.is_null() => tree = value,
+                _ => {}
+            }
+        }
+        let operation = match operation.as_str() {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return Err("operation must be `Apply` or `Update`".into()),
+        };
+        if version.is_empty() {
+            return Err("apiVersion must not be empty".into());
+        }
+        match kind.as_str() {
+            "FieldsV1" => {}
+            "" => return Err(format!("missing fieldsType in managed fields entry {at}")),
+            other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {at}")),
+        }
+        let fields = match trust {
+            Trust::Server => Stored::Tree(tree),
+            Trust::Client => match fields::read(&tree) {
+                Ok(set) => Stored::Set(set),
+                Err(why) => {
+                    return Err(format!("error decoding versioned set from {manager}: error decoding set: {why}"));
+                }
+            },
+        };
+        Ok(Owner { id: Identity { manager, operation, version, subresource }, time, fields })
+    }
+
+    fn encode(self) -> Value {
+        let mut map = Map::with_capacity(7);
+        let id = self.id;
+        let mut put = |key: &'static str, value: Value| map.push_unchecked(Key::new_static(key), value);
+        if !id.manager.is_empty() {
+            put("manager", id.manager.into());
+        }
+        put("operation", Value::String(Key::new_static(id.operation.name())));
+        put("apiVersion", id.version.into());
+        if let Some(time) = self.time {
+            put("time", time.into());
+        }
+        put("fieldsType", Value::String(Key::new_static("FieldsV1")));
+        let fields = match self.fields {
+            Stored::Tree(tree) => tree,
+            Stored::Set(set) => fields::write(&set),
+        };
+        put("fieldsV1", fields);
+        if !id.subresource.is_empty() {
+            put("subresource", id.subresource.into());
+        }
+        Value::Object(map)
+    }
+
+    /// The set, for changing. Fields that can't be read are nobody's.
+    pub fn set(&mut self) -> &mut Set {
+        if let Stored::Tree(tree) = &self.fields {
+            self.fields = Stored::Set(fields::read(tree).unwrap_or_default());
+        }
+        match &mut self.fields {
+            Stored::Set(set) => set,
+            Stored::Tree(_) => unreachable!("made a set above"),
+        }
+    }
+
+    /// A copy of the set.
+    pub fn read(&self) -> Set {
+        match &self.fields {
+            Stored::Set(set) => set.clone(),
+            Stored::Tree(tree) => fields::read(tree).unwrap_or_default(),
+        }
+    }
+
+    /// Whether taking `difference` out could change the set.
+    pub fn meets(&self, difference: &Set) -> bool {
+        match &self.fields {
+            Stored::Tree(tree) => fields::meets(tree, difference),
+            Stored::Set(_) => !difference.is_empty(),
+        }
+    }
+
+    /// Whether all these paths are owned.
+    pub fn covers(&self, paths: &Set) -> bool {
+        match &self.fields {
+            Stored::Tree(tree) => fields::covers(tree, paths),
+            Stored::Set(set) => paths.is_subset(set),
+        }
+    }
+
+    /// The time of the entry in seconds since 1970, 0 where there is none.
+    fn seconds(&self) -> i64 {
+        let time = self.time.as_deref().and_then(|time| time.parse::<jiff::Timestamp>().ok());
+        time.map_or(0, |time| time.as_second())
+    }
+}
+
+// === impl Identity ===
+
+impl Identity {
+    /// Whether the two are one: appliers whatever the version they applied.
+    pub fn is(&self, other: &Identity) -> bool {
+        self.operation == other.operation
+            && self.manager == other.manager
+            && self.subresource == other.subresource
+            && (self.operation == Operation::Apply || self.version == other.version)
+    }
+
+    /// The text that upstream identifies a manager by, and sorts managers by.
+    pub fn text(&self) -> String {
+        let mut map = Map::new();
+        let mut put = |key: &str, value: &str| {
+            if !value.is_empty() {
+                map.insert(key, value);
+            }
+        };
+        put("manager", &self.manager);
+        put("operation", self.operation.name());
+        put("apiVersion", if self.operation == Operation::Update { &self.version } else { "" });
+        put("subresource", &self.subresource);
+        String::from_utf8_lossy(&json::to_vec(&Value::Object(map))).into_owned()
+    }
+}
+
+impl Operation {
+    /// As the entry states it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Apply => "Apply",
+            Operation::Update => "Update",
+        }
+    }
+}

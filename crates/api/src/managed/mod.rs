@@ -1,0 +1,69 @@
+//! Managed fields: who owns which fields of an object, and server-side apply.
+//!
+//! The semantics are those of upstream's `sigs.k8s.io/structured-merge-diff` (merging, comparing,
+//! the algebra of sets) and `apimachinery/pkg/util/managedfields` (the entries in
+//! `metadata.managedFields`).
+//!
+//! Start at [`update()`] and [`apply()`]; below them [`typed`] walks trees along a schema, [`Set`]
+//! is what it yields, [`fields`] the stored form of a set.
+
+mod apply;
+mod conflict;
+mod element;
+mod entries;
+pub mod fields;
+mod last_applied;
+mod request;
+mod scale;
+mod set;
+mod settle;
+mod times;
+pub mod typed;
+mod update;
+
+pub use apply::{Applied, apply};
+pub use conflict::Conflict;
+pub use element::{ParseError, PathElement};
+pub use entries::{Identity, Operation, UPDATERS_MAX, validate_entries};
+pub use request::{InVersion, Request, SamePaths, Versions, manager_or_user_agent};
+pub use scale::{ReplicasPath, from_scale, to_scale};
+pub use set::{Set, display};
+pub use times::keep_times_if_unchanged;
+pub use update::update;
+
+use crate::value::{Key, Map, Value};
+
+/// Walks two objects together: every name of either with its values, those of the first in its
+/// order before those only the second has. Objects in one order are walked without searching.
+pub(crate) fn zip<'a>(
+    left: &'a Map,
+    right: &'a Map,
+) -> impl Iterator<Item = (&'a Key, Option<&'a Value>, Option<&'a Value>)> {
+    let mut place = 0;
+    let mut matched = 0;
+    let mut ours = left.iter();
+    let mut theirs = right.iter();
+    std::iter::from_fn(move || {
+        if let Some((key, value)) = ours.next() {
+            let other = match right.iter().nth(place) {
+                Some((name, other)) if name == key => {
+                    place += 1;
+                    Some(other)
+                }
+                _ => match right.iter().position(|(name, _)| name == key) {
+                    Some(at) => {
+                        place = at + 1;
+                        right.iter().nth(at).map(|(_, other)| other)
+                    }
+                    None => None,
+                },
+            };
+            matched += usize::from(other.is_some());
+            return Some((key, Some(value), other));
+        }
+        if matched == right.len() {
+            return None;
+        }
+        theirs.find(|(key, _)| !left.contains_key(key)).map(|(key, value)| (key, None, Some(value)))
+    })
+}
