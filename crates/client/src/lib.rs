@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod body;
 pub mod client;
+pub mod config;
 pub mod error;
 pub mod events;
 pub mod informer;
@@ -26,6 +27,7 @@ pub mod watch;
 pub use self::backoff::Backoff;
 pub use self::body::{Body, BoxError};
 pub use self::client::Client;
+pub use self::config::{Config, Kubeconfig};
 pub use self::error::{ApiError, ClientError};
 pub use self::events::{EventRecorder, EventType};
 pub use self::informer::{Event, Informer, Informers, Selection};
