@@ -5,7 +5,7 @@
 use api::codec::{json, protobuf, yaml};
 use api::decode::{self, Decoded};
 use api::registry::Registry;
-use api::schema::{Schema, StructId};
+use api::schema::{self, Schema, StructId};
 use api::status::Status;
 use api::value::Value;
 use bytes::Bytes;
@@ -39,7 +39,7 @@ impl<'a> Expected<'a> {
         let id = registry
             .kind(group, version, kind)
             .ok_or_else(|| Status::internal(format!("no schema for {group}/{version} {kind}")))?;
-        Ok(Expected { api_version: crate::served::api_version(group, version), kind, schema: (registry.schema(), id) })
+        Ok(Expected { api_version: crate::served::api_version(group, version), kind, schema: (schema::builtin(), id) })
     }
 }
 
@@ -162,7 +162,9 @@ fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(V
         ))
     };
     match encoding {
-        Encoding::Json => json::parse_strict(body).map_err(|error| unreadable(&error)),
+        Encoding::Json => {
+            json::parse_strict(body).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| unreadable(&error))
+        }
         Encoding::Yaml => yaml::parse_strict(body).map_err(|error| unreadable(&error)),
         Encoding::Protobuf => {
             let (schema, id) = expected.schema;

@@ -1,9 +1,10 @@
 //! Which objects a list, watch or deletecollection is about.
 
-use api::selector::{FieldSelector, LabelSelector};
+use api::selector::{FieldSelector, LabelSelector, Operator};
 use api::status::Status;
 use store::{Record, Scope};
 
+use crate::authz::{FieldRequirement, LabelOperator, LabelRequirement};
 use crate::context::Context;
 use crate::request::options::ListOptions;
 use crate::served::Served;
@@ -28,10 +29,10 @@ impl Selection {
     /// # Errors
     /// 400 for a selector that can't be read or names a field that the kind does not select by.
     pub fn parse(context: &Context, served: &Served, options: &ListOptions) -> Result<Selection, Status> {
-        let labels = LabelSelector::parse(&options.label_selector).map_err(|why| unable("labelSelector", &why))?;
-        let mut fields = FieldSelector::parse(&options.field_selector).map_err(|why| unable("fieldSelector", &why))?;
+        let labels = LabelSelector::parse(&options.label_selector).map_err(|why| unable(&why))?;
+        let mut fields = FieldSelector::parse(&options.field_selector).map_err(|why| unable(&why))?;
         let rules = served.rules();
-        for term in fields.terms() {
+        for term in fields.requirements() {
             let known = matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
                 || rules.selectable.iter().any(|(name, _)| *name == term.field);
             if !known {
@@ -42,14 +43,14 @@ impl Selection {
         let mut namespace = info.namespace.clone();
         if namespace.is_empty()
             && served.namespaced()
-            && let Some(single) = fields.required("metadata.namespace")
+            && let Some(single) = fields.requires("metadata.namespace")
         {
             namespace = single.to_owned();
         }
         // Watches of one object by its path come here with a name.
         if !info.name.is_empty() {
-            match fields.required("metadata.name") {
-                None if fields.is_empty() => fields = FieldSelector::equals("metadata.name", &info.name),
+            match fields.requires("metadata.name") {
+                None if fields.is_empty() => fields = FieldSelector::equals("metadata.name", info.name.as_str()),
                 Some(name) if name == info.name => {}
                 _ => {
                     let why = "fieldSelector metadata.name doesn't match requested name";
@@ -57,7 +58,7 @@ impl Selection {
                 }
             }
         }
-        let name = fields.required("metadata.name").unwrap_or_default().to_owned();
+        let name = fields.requires("metadata.name").unwrap_or_default().to_owned();
         if served.plural() == "namespaces" && served.group().is_empty() {
             namespace.clear();
         }
@@ -79,9 +80,9 @@ impl Selection {
         (self.namespace.is_empty() || record.namespace() == self.namespace)
             && self.labels.matches(|key| record.label(key))
             && self.fields.matches(|field| match field {
-                "metadata.name" => record.name(),
-                "metadata.namespace" => record.namespace(),
-                other => record.field(other).unwrap_or_default(),
+                "metadata.name" => Some(record.name()),
+                "metadata.namespace" => Some(record.namespace()),
+                other => record.field(other),
             })
     }
 
@@ -105,19 +106,35 @@ impl Selection {
         Scope {
             namespace: given(&self.namespace),
             name: given(&self.name),
-            field: self.fields.required(FILED_FIELD).map(|value| (FILED_FIELD.into(), value.into())),
+            field: self.fields.requires(FILED_FIELD).map(|value| (FILED_FIELD.into(), value.into())),
         }
     }
 
-    /// For authorizers that look at selectors.
-    pub fn selectors(&self) -> (&LabelSelector, &FieldSelector) {
-        (&self.labels, &self.fields)
+    /// The selectors as authorizers read them.
+    pub fn requirements(&self) -> (Vec<LabelRequirement>, Vec<FieldRequirement>) {
+        let labels = self.labels.requirements().iter().map(|one| LabelRequirement {
+            key: one.key.to_string(),
+            operator: match one.operator {
+                Operator::In | Operator::Equals | Operator::DoubleEquals => LabelOperator::In,
+                Operator::NotIn | Operator::NotEquals => LabelOperator::NotIn,
+                Operator::Exists => LabelOperator::Exists,
+                Operator::DoesNotExist => LabelOperator::DoesNotExist,
+                Operator::GreaterThan => LabelOperator::GreaterThan,
+                Operator::LessThan => LabelOperator::LessThan,
+            },
+            values: one.values.iter().map(ToString::to_string).collect(),
+        });
+        let fields = self.fields.requirements().iter().map(|one| FieldRequirement {
+            field: one.field.to_string(),
+            equals: !one.not,
+            value: one.value.to_string(),
+        });
+        (labels.collect(), fields.collect())
     }
 }
 
-fn unable(parameter: &str, why: &dyn std::fmt::Display) -> Status {
-    let _ = parameter;
-    Status::bad_request(format!("unable to parse requirement: {why}"))
+fn unable(why: &dyn std::fmt::Display) -> Status {
+    Status::bad_request(why.to_string())
 }
 
 /// Upstream's words differ by group: core kinds have conversion functions that say so.

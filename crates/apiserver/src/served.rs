@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use api::kinds::{self, Rules};
 use api::registry::{Registry, Resource};
-use api::schema::{Schema, StructId};
+use api::schema::{self, Schema, StructId};
 use api::status::{GroupResource, Status};
 use api::value::Value;
 use jiff::Timestamp;
@@ -78,12 +78,12 @@ impl Served {
 
     /// The schema and the root type of the served version.
     pub fn schema(&self) -> (&'static Schema, StructId) {
-        (Schema::builtin(), self.0.resource.schema)
+        (schema::builtin(), self.0.resource.schema)
     }
 
     /// The schema and root type of the stored version.
     pub fn stored_schema(&self) -> (&'static Schema, StructId) {
-        (Schema::builtin(), self.0.stored.schema)
+        (schema::builtin(), self.0.stored.schema)
     }
 
     /// A number for this version, stable while the process lives.
@@ -217,5 +217,5 @@ pub fn meta_type(form: Form) -> (&'static Schema, StructId) {
 
 /// The type of a built-in kind, an empty one should the tables lack it.
 pub fn kind_type(group: &str, version: &str, kind: &str) -> (&'static Schema, StructId) {
-    (Schema::builtin(), Registry::builtin().kind(group, version, kind).unwrap_or(StructId(0)))
+    (schema::builtin(), Registry::builtin().kind(group, version, kind).unwrap_or(StructId(0)))
 }

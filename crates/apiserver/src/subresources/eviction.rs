@@ -69,7 +69,7 @@ fn budget_of(api: &Api, namespace: &str, pod: &Entry) -> Result<Option<Arc<Entry
     let mut found = Vec::new();
     for entry in api.store.snapshot(budgets.prefix()).range(&root, None) {
         let tree = api::codec::json::parse(&entry.value).map_err(Status::internal)?;
-        let selector = LabelSelector::from_value(tree.at("spec.selector")).map_err(Status::internal)?;
+        let selector = LabelSelector::from_object(tree.at("spec.selector")).map_err(Status::internal)?;
         if tree.at("spec").field("selector").is_some() && selector.matches(|key| pod.record.label(key)) {
             found.push(entry.clone());
         }

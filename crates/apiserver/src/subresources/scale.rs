@@ -58,7 +58,7 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Bytes
                     text => new.set(key, text),
                 }
             }
-            managed::on_update(&mut new, tree, served, &manager, "scale", context.now)?;
+            managed::on_update(&mut new, tree, served, &manager, "scale", context.now);
             Ok(new)
         })
         .await?;
@@ -100,15 +100,10 @@ fn of(object: &Value) -> Value {
 /// A controller's selector as text: a plain map of labels, or `matchLabels` and `matchExpressions`.
 fn selector_text(selector: &Value) -> String {
     let plain = selector.field("matchLabels").is_none() && selector.field("matchExpressions").is_none();
-    let parsed = match plain {
-        true => {
-            let mut wrapped = Value::object();
-            wrapped.set("matchLabels", selector.clone());
-            LabelSelector::from_value(&wrapped)
-        }
-        false => LabelSelector::from_value(selector),
-    };
-    parsed.map(|selector| selector.to_string()).unwrap_or_default()
+    match plain {
+        true => LabelSelector::from_labels(selector).to_string(),
+        false => LabelSelector::from_object(selector).map(|selector| selector.to_string()).unwrap_or_default(),
+    }
 }
 
 fn check(scale: &Value, name: &str) -> Result<(), Status> {
@@ -133,7 +128,7 @@ struct Requested {
 
 enum Kind {
     Replace(Value),
-    JsonPatch(Value),
+    JsonPatch(patches::json::Patch),
     /// Merge and strategic merge are the same here: a Scale has no lists.
     Merge(Value),
 }
@@ -153,7 +148,10 @@ impl Requested {
         let apply = media_type == "application/apply-patch+yaml";
         let options = WriteOptions::parse_patch(&context.query, apply)?;
         let kind = match media_type {
-            "application/json-patch+json" => Kind::JsonPatch(json::parse(body).map_err(|error| bad(&error))?),
+            "application/json-patch+json" => {
+                let patch = json::parse(body).map_err(|error| bad(&error))?;
+                Kind::JsonPatch(patches::json::Patch::decode(patch, false).map_err(Status::from)?.0)
+            }
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
                 Kind::Merge(json::parse(body).map_err(|error| bad(&error))?)
             }
@@ -170,8 +168,8 @@ impl Requested {
     fn apply(&self, context: &Context, current: &Value) -> Result<Value, Status> {
         let patched = match &self.kind {
             Kind::Replace(scale) => return Ok(scale.clone()),
-            Kind::JsonPatch(patch) => patches::json::apply(current, patch)?,
-            Kind::Merge(patch) => patches::merge::apply(current, patch)?,
+            Kind::JsonPatch(patch) => patch.apply(current.clone()).map_err(Status::from)?,
+            Kind::Merge(patch) => patches::merge::apply(current.clone(), patch.clone()).map_err(Status::from)?,
         };
         let expected = Expected::kind("autoscaling", "v1", "Scale")?;
         decode::tree_of(context, patched, Vec::new(), &expected, FieldValidation::Warn)

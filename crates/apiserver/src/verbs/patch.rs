@@ -35,9 +35,6 @@ const PATCH_TYPES: [(&str, PatchType); 4] = [
     ("application/apply-patch+yaml", PatchType::Apply),
 ];
 
-/// Upstream's `maxJSONPatchOperations`.
-const OPERATIONS_MAX: usize = 10_000;
-
 /// Answers a patch request.
 pub async fn patch(api: &Api, context: &Context, served: &Served, body: Bytes) -> Result<Response<Body>, Status> {
     let kind = patch_type(context.content_type())?;
@@ -72,9 +69,11 @@ fn patch_type(content_type: Option<&str>) -> Result<PatchType, Status> {
 }
 
 /// A parsed patch.
-struct Patch {
-    kind: PatchType,
-    body: Value,
+enum Patch {
+    Json(patch::json::Patch),
+    Merge(Value),
+    Strategic(Value),
+    Apply(Value),
 }
 
 // === impl Patch ===
@@ -88,48 +87,53 @@ impl Patch {
         options: &WriteOptions,
     ) -> Result<Patch, Status> {
         let bad = |error: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {error}"));
-        let (tree, duplicates) = match kind {
-            PatchType::Apply => yaml::parse_strict(body).map_err(|error| {
-                Status::bad_request(format!("error decoding YAML: {error}"))
-            })?,
+        let parsed = match kind {
+            PatchType::Apply => yaml::parse_strict(body)
+                .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?,
             _ => json::parse_strict(body).map_err(|error| bad(&error))?,
         };
-        match (options.field_validation, duplicates.is_empty()) {
-            (FieldValidation::Strict, false) => {
-                return Err(Status::bad_request(format!("error strict decoding patch: {}", duplicates.join(", "))));
-            }
-            (FieldValidation::Warn, false) => duplicates.into_iter().for_each(|one| context.warn(one)),
-            _ => {}
-        }
-        match kind {
+        let mut strict: Vec<String> =
+            parsed.duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+        let checked = options.field_validation != FieldValidation::Ignore;
+        let patch = match kind {
             PatchType::Json => {
-                let operations = tree.as_array().map_or(0, <[Value]>::len);
-                if operations > OPERATIONS_MAX {
-                    return Err(Status::too_large(format!(
-                        "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {operations}"
-                    )));
-                }
+                let (patch, unknown) = patch::json::Patch::decode(parsed.value, checked).map_err(Status::from)?;
+                strict.extend(unknown);
+                Patch::Json(patch)
             }
-            PatchType::Apply => check_applied(&tree, served, &context.info)?,
-            _ => {}
+            PatchType::Merge => Patch::Merge(parsed.value),
+            PatchType::Strategic => Patch::Strategic(parsed.value),
+            PatchType::Apply => {
+                check_applied(&parsed.value, served, &context.info)?;
+                Patch::Apply(parsed.value)
+            }
+        };
+        match (options.field_validation, strict.is_empty()) {
+            (FieldValidation::Strict, false) => {
+                Err(Status::bad_request(format!("error strict decoding patch: {}", strict.join(", "))))
+            }
+            (FieldValidation::Warn, false) => {
+                strict.into_iter().for_each(|one| context.warn(one));
+                Ok(patch)
+            }
+            _ => Ok(patch),
         }
-        Ok(Patch { kind, body: tree })
     }
 
     /// The new object, in the served version.
     fn change(&self, write: &Write<'_>, current: Option<Current<'_>>, manager: &str) -> Result<Value, Status> {
         let (context, served) = (write.context, write.served);
-        if self.kind == PatchType::Apply {
-            return managed::apply(write, &self.body, current.map(|current| current.tree), manager);
+        if let Patch::Apply(applied) = self {
+            return managed::apply(write, applied, current.map(|current| current.tree), manager);
         }
         let Some(Current { tree: old, .. }) = current else {
             return Err(Status::not_found(served.group_resource(), write.name));
         };
         let (schema, id) = served.schema();
-        let patched = match self.kind {
-            PatchType::Json => patch::json::apply(old, &self.body)?,
-            PatchType::Merge => patch::merge::apply(old, &self.body)?,
-            _ => patch::strategic::apply(schema, id, old, &self.body)?,
+        let patched = match self {
+            Patch::Json(patch) => patch.apply(old.clone())?,
+            Patch::Merge(patch) | Patch::Apply(patch) => patch::merge::apply(old.clone(), patch.clone())?,
+            Patch::Strategic(patch) => patch::strategic::apply(old.clone(), patch.clone(), schema, id)?,
         };
         let expected = Expected::of(served);
         let validation = write.options.field_validation;
@@ -146,7 +150,7 @@ impl Patch {
         })?;
         check_identity(&new, old, served)?;
         decode::apply_defaults(&mut new, served);
-        managed::on_update(&mut new, old, served, manager, write.subresource, context.now)?;
+        managed::on_update(&mut new, old, served, manager, write.subresource, context.now);
         Ok(new)
     }
 }

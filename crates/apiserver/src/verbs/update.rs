@@ -39,7 +39,7 @@ pub async fn update(api: &Api, context: &Context, served: &Served, body: Bytes) 
         .update(upsert, &mut |current| {
             let mut new = tree.clone();
             match current {
-                Some(current) => managed::on_update(&mut new, current.tree, served, &manager, subresource, context.now)?,
+                Some(current) => managed::on_update(&mut new, current.tree, served, &manager, subresource, context.now),
                 None => managed::on_create(&mut new, served, &manager, context.now),
             }
             Ok(new)

@@ -180,7 +180,7 @@ impl Write<'_> {
         };
         let kind = self.served.kind();
         self.warn(prepared.map_err(|errors| errors.into_status(self.served.group(), kind, self.name))?);
-        crate::managed::keep_times_where_nothing_changed(&mut new, &old);
+        api::managed::keep_times_if_unchanged(&old, &mut new);
         self.validate(Operation::Update, &new, Some(&old)).await?;
         let ends = deletion::ends_with_update(&new, &old);
         let change = Commit { key, current: Some(entry), old: Some(&old), tree: (!ends).then(|| new.clone()) };

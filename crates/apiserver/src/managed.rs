@@ -1,0 +1,94 @@
+//! Field ownership of a write: what the engine in `api::managed` needs to know of a request.
+
+use std::sync::LazyLock;
+
+use api::managed::{self, Request, SamePaths, Set};
+use api::status::Status;
+use api::value::Value;
+use jiff::Timestamp;
+
+use crate::decode::{self, Expected, Typed};
+use crate::lifecycle::meta;
+use crate::request::options::FieldValidation;
+use crate::served::Served;
+use crate::verbs::write::Write;
+
+/// What the resource itself does not write where it has a status.
+static STATUS: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["status"]]));
+/// What a status does not write.
+static SPEC: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["spec"]]));
+static NOTHING: LazyLock<Set> = LazyLock::new(Set::default);
+
+/// Any version of a kind has the same field paths, but for the few that convert.
+static VERSIONS: SamePaths<'static> = SamePaths(&[]);
+
+fn reset(served: &Served, subresource: &str) -> &'static Set {
+    match subresource {
+        "status" => &SPEC,
+        "" if served.rules().status => &STATUS,
+        _ => &NOTHING,
+    }
+}
+
+/// Runs `with` on the request that describes this write.
+fn with<R>(
+    served: &Served,
+    manager: &str,
+    subresource: &str,
+    now: Timestamp,
+    with: impl FnOnce(&Request<'_>) -> R,
+) -> R {
+    let (schema, id) = served.schema();
+    let (version, now) = (served.api_version(), meta::rfc3339(now));
+    with(&Request {
+        schema,
+        of: Some(id),
+        api_version: &version,
+        kind: served.kind(),
+        subresource,
+        reset: reset(served, subresource),
+        versions: &VERSIONS,
+        manager,
+        now: &now,
+    })
+}
+
+/// Ownership of a new object: all of it is its creator's.
+pub fn on_create(new: &mut Value, served: &Served, manager: &str, now: Timestamp) {
+    let outcome = with(served, manager, "", now, |request| managed::update(request, None, new));
+    if let Err(problems) = outcome {
+        tracing::debug!(kind = served.kind(), ?problems, "fields of a new object could not be owned");
+    }
+}
+
+/// Ownership after an update: what differs is now this manager's.
+pub fn on_update(new: &mut Value, old: &Value, served: &Served, manager: &str, subresource: &str, now: Timestamp) {
+    let outcome = with(served, manager, subresource, now, |request| managed::update(request, Some(old), new));
+    if let Err(problems) = outcome {
+        tracing::debug!(kind = served.kind(), ?problems, "owners could not be brought up to date");
+    }
+}
+
+/// Applies a configuration to the live object, if there is one; gives the new object with defaults.
+///
+/// # Errors
+/// 409 with all conflicts, 400 for what does not fit the kind.
+pub fn apply(write: &Write<'_>, config: &Value, live: Option<&Value>, manager: &str) -> Result<Value, Status> {
+    let (served, context) = (write.served, write.context);
+    let force = write.options.force == Some(true);
+    let subresource = write.subresource;
+    let applied = with(served, manager, subresource, context.now, |request| managed::apply(request, live, config, force))?;
+    if let (false, Some(live)) = (applied.changed, live) {
+        // Nothing but ownership: the object stays as it is, to the byte.
+        let mut same = live.clone();
+        let owners = applied.object.get("metadata").get("managedFields").clone();
+        same.set("metadata.managedFields", owners);
+        return Ok(same);
+    }
+    let expected = Expected::of(served);
+    let Typed(mut new) =
+        decode::tree_of(context, applied.object, Vec::new(), &expected, FieldValidation::Warn).map_err(Status::bad_request)?;
+    decode::set_type(&mut new, &expected);
+    decode::apply_defaults(&mut new, served);
+    Ok(new)
+}
