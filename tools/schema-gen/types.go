@@ -21,7 +21,6 @@ import (
 var leaves = map[reflect.Type]string{
 	reflect.TypeOf(metav1.Time{}):                                  "time",
 	reflect.TypeOf(metav1.MicroTime{}):                             "microtime",
-	reflect.TypeOf(metav1.Duration{}):                              "duration",
 	reflect.TypeOf(resource.Quantity{}):                            "quantity",
 	reflect.TypeOf(intstr.IntOrString{}):                           "intorstring",
 	reflect.TypeOf(runtime.RawExtension{}):                         "rawextension",
@@ -60,13 +59,13 @@ func collect(kinds []kind, openapi openAPI) *types {
 //
 //	name shape flags number [key=value ...]
 //
-// shape: bool int32 int64 float64 string bytes time microtime duration quantity intorstring rawextension fieldsv1
+// shape: bool int32 int64 float64 string bytes time microtime quantity intorstring rawextension fieldsv1
 // json schemaorarray schemaorbool schemaorstrings, a struct's name, "[]SHAPE" or "{}SHAPE" (a map).
 // flags: p pointer, e omitempty, z omitzero, r required, k patchStrategy retainKeys, x patchStrategy replace,
 // w list wrapped into a message; "-" for none.
 // number: in protobuf, "0" for none; "2.5": number 5 in the embedded struct that is number 2.
 // keys: list=set, list=KEY,KEY (map list), patch=merge, patch=merge:KEY, map=atomic, map=granular (a struct's or map's
-// own word about apply), go=TYPE (the Go type, where the shape does not tell it), default=JSON.
+// own word about apply), in=NAME.NAME (the embedded structs it comes from), go=TYPE (the Go type, where the shape does not tell it), default=JSON.
 func (t *types) table() string {
 	names := make([]string, 0, len(t.structs))
 	for name := range t.structs {
@@ -81,7 +80,7 @@ func (t *types) table() string {
 			fmt.Fprint(&text, " atomic")
 		}
 		fmt.Fprintln(&text)
-		for _, line := range t.fields(t.structs[name], definition, "") {
+		for _, line := range t.fields(t.structs[name], definition, "", "") {
 			fmt.Fprintln(&text, line)
 		}
 	}
@@ -92,8 +91,8 @@ func (t *types) table() string {
 const noMessage = "none"
 
 // fields gives the lines of a struct's fields, those of embedded structs in their place.
-// via has the protobuf numbers of the embedded structs they are in, each followed by a dot.
-func (t *types) fields(structType reflect.Type, definition definition, via string) []string {
+// via has the protobuf numbers of the embedded structs they are in, each followed by a dot; embedded their names.
+func (t *types) fields(structType reflect.Type, definition definition, via, embedded string) []string {
 	var lines []string
 	for i := range structType.NumField() {
 		field := structType.Field(i)
@@ -107,7 +106,8 @@ func (t *types) fields(structType reflect.Type, definition definition, via strin
 			if number != "0" && via != noMessage {
 				inner = via + number + "."
 			}
-			lines = append(lines, t.fields(field.Type, definition, inner)...)
+			within := strings.TrimPrefix(embedded+"."+field.Name, ".")
+			lines = append(lines, t.fields(field.Type, definition, inner, within)...)
 		case name == "":
 			log.Fatalf("%v.%s has no JSON name", structType, field.Name)
 		default:
@@ -116,13 +116,13 @@ func (t *types) fields(structType reflect.Type, definition definition, via strin
 			} else {
 				number = via + number
 			}
-			lines = append(lines, t.field(field, name, options, number, definition))
+			lines = append(lines, t.field(field, name, options, number, embedded, definition))
 		}
 	}
 	return lines
 }
 
-func (t *types) field(field reflect.StructField, name, options, number string, definition definition) string {
+func (t *types) field(field reflect.StructField, name, options, number, embedded string, definition definition) string {
 	goType := field.Type
 	flags := ""
 	if goType.Kind() == reflect.Pointer {
@@ -145,6 +145,9 @@ func (t *types) field(field reflect.StructField, name, options, number string, d
 	}
 
 	var extra []string
+	if embedded != "" {
+		extra = append(extra, "in="+embedded)
+	}
 	property := definition.Properties[name]
 	isList := goType.Kind() == reflect.Slice && leaves[goType] == ""
 	patch := field.Tag.Get("patchStrategy")

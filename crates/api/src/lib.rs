@@ -8,7 +8,9 @@
 pub(crate) mod testing;
 
 pub mod codec;
+pub mod decode;
 pub mod field;
+pub mod int_or_string;
 pub mod kinds;
 pub mod managed;
 pub mod meta;
@@ -19,5 +21,6 @@ pub mod registry;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod time;
 pub mod user;
 pub mod value;

@@ -81,6 +81,7 @@ fn told(field: &mut Field, key: &str, value: &'static str) {
             Ok(default) => field.default = Some(default),
             Err(error) => panic!("types.txt: default {value}: {error}"),
         },
+        ("in", _) => field.embedded = Key::new_static(value),
         ("go", _) => field.go_type = Key::new_static(value),
         ("list", Shape::Array(array)) => {
             array.list = match value {
@@ -118,7 +119,6 @@ fn shape(name: &'static str, ids: &Ids) -> Shape {
         "bytes" => Shape::Bytes,
         "time" => Shape::Time,
         "microtime" => Shape::MicroTime,
-        "duration" => Shape::Duration,
         "quantity" => Shape::Quantity,
         "intorstring" => Shape::IntOrString,
         "rawextension" => Shape::Raw(RawKind::RawExtension),

@@ -37,6 +37,8 @@ pub struct Struct {
     sorted: Vec<u16>,
     /// What the protobuf message holds, by number.
     wire: Vec<Wire>,
+    /// Places in `fields` of what Go writes even if it is empty.
+    always: Vec<u16>,
     /// Server-side apply treats the whole value as one (`x-kubernetes-map-type: atomic`).
     pub atomic: bool,
 }
@@ -57,6 +59,9 @@ pub struct Field {
     /// with this number (`Volume.volumeSource`), that one perhaps within another: numbers from the
     /// outside in, none where it is not so.
     pub inlined: Vec<u32>,
+    /// The names of those embedded structs as decoding errors have them, joined by dots
+    /// (`VolumeSource`), also where protobuf does not know them (`TypeMeta`).
+    pub embedded: Key,
     /// A list that protobuf wraps into a message with the items as its field 1 (`Verbs`).
     pub wrapped: bool,
     /// Listed under `required` in OpenAPI.
@@ -98,8 +103,6 @@ pub enum Shape {
     Time,
     /// RFC 3339 with microseconds.
     MicroTime,
-    /// Go's `1h2m3s` in JSON, nanoseconds in protobuf.
-    Duration,
     Quantity,
     IntOrString,
     /// Any JSON (`RawExtension`, `FieldsV1`, apiextensions' `JSON` …), kept as it came.
@@ -199,7 +202,8 @@ impl Struct {
         let mut sorted: Vec<u16> = (0..fields.len() as u16).collect();
         sorted.sort_by(|&a, &b| fields[usize::from(a)].name.cmp(&fields[usize::from(b)].name));
         let wire = wire::tree(&fields);
-        Struct { name: name.into(), fields, sorted, wire, atomic: false }
+        let always = (0..fields.len() as u16).filter(|&at| fields[usize::from(at)].is_always_written()).collect();
+        Struct { name: name.into(), fields, sorted, wire, always, atomic: false }
     }
 
     /// The fields in Go's order.
@@ -219,6 +223,11 @@ impl Struct {
 
     pub(crate) fn wire(&self) -> &[Wire] {
         &self.wire
+    }
+
+    /// Places in [`Struct::fields`] of what Go's JSON encoder writes even if it is empty.
+    pub(crate) fn always(&self) -> impl Iterator<Item = usize> {
+        self.always.iter().map(|&at| usize::from(at))
     }
 
     /// The type's name as Go's errors have it without the package: `PodSpec`.
@@ -247,6 +256,7 @@ impl Field {
             omit: Omit::Empty,
             number: 0,
             inlined: Vec::new(),
+            embedded: Key::default(),
             wrapped: false,
             required: false,
             retain_keys: false,
@@ -254,6 +264,39 @@ impl Field {
             atomic: None,
             default: None,
             go_type: Key::default(),
+        }
+    }
+
+    /// Go's JSON encoder writes it even if it is empty: there is no `omitempty`, or it has none on such a type.
+    pub fn is_always_written(&self) -> bool {
+        match self.omit {
+            Omit::Never => true,
+            Omit::Zero => false,
+            Omit::Empty => !self.pointer && self.shape.is_go_struct(),
+        }
+    }
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// Go holds it as a struct, for which `omitempty` does nothing.
+    pub fn is_go_struct(&self) -> bool {
+        match self {
+            Shape::Struct(_)
+            | Shape::Time
+            | Shape::MicroTime
+            | Shape::Quantity
+            | Shape::IntOrString
+            | Shape::Raw(_) => true,
+            Shape::Bool
+            | Shape::Int32
+            | Shape::Int64
+            | Shape::Float64
+            | Shape::String
+            | Shape::Bytes
+            | Shape::Array(_)
+            | Shape::Map(_) => false,
         }
     }
 }

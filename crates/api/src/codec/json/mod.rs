@@ -9,5 +9,5 @@ mod number;
 mod parse;
 mod write;
 
-pub use parse::{DEPTH_MAX, ParseError, Parsed, parse, parse_strict};
+pub use parse::{DEPTH_MAX, Duplicates, ParseError, Parsed, parse, parse_strict};
 pub use write::{to_vec, write, write_float, write_pretty, write_string};

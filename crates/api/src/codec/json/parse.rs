@@ -1,7 +1,7 @@
 //! The parser: one pass over the text, straight into the tree.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use smol_str::SmolStr;
 
@@ -28,8 +28,16 @@ pub struct ParseError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parsed {
     pub value: Value,
-    /// Paths of fields that came more than once (`spec.containers[0].name`), in the text's order, each once.
-    pub duplicates: Vec<String>,
+    pub duplicates: Duplicates,
+}
+
+/// Fields that came more than once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Duplicates {
+    /// Their paths (`spec.containers[0].name`), in the text's order, each once.
+    pub paths: Vec<String>,
+    /// The paths of all fields in the text's order; empty where none came more than once.
+    pub all: Vec<String>,
 }
 
 /// Reads a JSON text. Of duplicate fields the last one counts.
@@ -44,19 +52,19 @@ pub fn parse_strict(text: &[u8]) -> Result<Parsed, ParseError> {
     let mut parser = Parser::new(&text);
     let value = parser.document()?;
     if !parser.saw_duplicates {
-        return Ok(Parsed { value, duplicates: Vec::new() });
+        return Ok(Parsed { value, duplicates: Duplicates::default() });
     }
     // Paths are only kept on this rare second pass.
     let mut parser = Parser::new(&text);
     parser.path = Some(Vec::new());
     let value = parser.document()?;
-    let mut duplicates: Vec<String> = Vec::new();
-    for path in parser.duplicates {
-        if !duplicates.contains(&path) {
-            duplicates.push(path);
+    let (mut seen, mut paths) = (HashSet::new(), Vec::new());
+    for path in &parser.fields {
+        if !seen.insert(path) && !paths.contains(path) {
+            paths.push(path.clone());
         }
     }
-    Ok(Parsed { value, duplicates })
+    Ok(Parsed { value, duplicates: Duplicates { paths, all: parser.fields } })
 }
 
 /// The text with every invalid byte replaced by U+FFFD, as Go reads strings. (Outside of
@@ -83,7 +91,8 @@ struct Parser<'a> {
     saw_duplicates: bool,
     /// Where the parser is, if anybody wants to know.
     path: Option<Vec<Step>>,
-    duplicates: Vec<String>,
+    /// The paths of all fields met, kept along with `path`.
+    fields: Vec<String>,
 }
 
 enum Step {
@@ -105,15 +114,7 @@ type Result<T, E = ParseError> = std::result::Result<T, E>;
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parser<'a> {
-        Parser {
-            text,
-            bytes: text.as_bytes(),
-            at: 0,
-            depth: 0,
-            saw_duplicates: false,
-            path: None,
-            duplicates: Vec::new(),
-        }
+        Parser { text, bytes: text.as_bytes(), at: 0, depth: 0, saw_duplicates: false, path: None, fields: Vec::new() }
     }
 
     fn document(&mut self) -> Result<Value> {
@@ -234,7 +235,6 @@ impl<'a> Parser<'a> {
             match places.get(&key) {
                 Some(&place) => {
                     settled[place].1 = value;
-                    self.report_duplicate(&key);
                 }
                 None => {
                     places.insert(key.clone(), settled.len());
@@ -245,19 +245,15 @@ impl<'a> Parser<'a> {
         *entries = settled;
     }
 
-    fn report_duplicate(&mut self, key: &str) {
-        let Some(path) = &self.path else { return };
-        let mut text = String::new();
-        for step in path {
-            step.append_to(&mut text);
-        }
-        Step::Field(key.into()).append_to(&mut text);
-        self.duplicates.push(text);
-    }
-
     fn enter(&mut self, step: impl FnOnce() -> Step) {
-        if let Some(path) = &mut self.path {
-            path.push(step());
+        let Some(path) = &mut self.path else { return };
+        path.push(step());
+        if let Some(Step::Field(_)) = path.last() {
+            let mut text = String::new();
+            for step in path {
+                step.append_to(&mut text);
+            }
+            self.fields.push(text);
         }
     }
 
@@ -534,7 +530,8 @@ mod tests {
     fn the_last_duplicate_counts_and_is_named() {
         let text = br#"{"a":1,"b":[{"c":1,"d":2,"c":3,"c":4}],"a":{"x":null}}"#;
         let strict = parse_strict(text).unwrap();
-        assert_eq!(strict.duplicates, ["b[0].c", "a"]);
+        assert_eq!(strict.duplicates.paths, ["b[0].c", "a"]);
+        assert_eq!(strict.duplicates.all, ["a", "b", "b[0].c", "b[0].d", "b[0].c", "b[0].c", "a", "a.x"]);
         assert_eq!(strict.value, parsed(r#"{"a":{"x":null},"b":[{"c":4,"d":2}]}"#));
         assert_eq!(parse(text), Ok(strict.value));
     }
@@ -543,7 +540,7 @@ mod tests {
     fn duplicates_in_a_large_object_are_found() {
         let fields: Vec<String> = (0..100).map(|at| format!("\"k{}\":{at}", at % 99)).collect();
         let strict = parse_strict(format!("{{{}}}", fields.join(",")).as_bytes()).unwrap();
-        assert_eq!(strict.duplicates, ["k0"]);
+        assert_eq!(strict.duplicates.paths, ["k0"]);
         assert_eq!(strict.value.get("k0"), &Value::Int(99));
         assert_eq!(strict.value.as_object().unwrap().len(), 99);
     }

@@ -114,7 +114,6 @@ fn opaque_struct(shape: &Shape) -> Option<&'static str> {
         Shape::Raw(RawKind::JsonSchemaPropsOrStringArray) => "JSONSchemaPropsOrStringArray",
         Shape::Time => "Time",
         Shape::MicroTime => "MicroTime",
-        Shape::Duration => "Duration",
         Shape::Quantity => "Quantity",
         Shape::IntOrString => "IntOrString",
         _ => return None,
