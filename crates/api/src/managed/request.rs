@@ -143,8 +143,8 @@ fn zero(schema: &Schema, id: StructId) -> Map {
 
 /// The kinds that Go's `omitempty` never leaves out.
 fn is_go_struct(shape: &Shape) -> bool {
-    use Shape::{Duration, IntOrString, MicroTime, Quantity, Raw, Struct, Time};
-    matches!(shape, Struct(_) | Time | MicroTime | Duration | Quantity | IntOrString | Raw(_))
+    use Shape::{IntOrString, MicroTime, Quantity, Raw, Struct, Time};
+    matches!(shape, Struct(_) | Time | MicroTime | Quantity | IntOrString | Raw(_))
 }
 
 fn zero_value(schema: &Schema, field: &Field) -> Value {
@@ -155,7 +155,6 @@ fn zero_value(schema: &Schema, field: &Field) -> Value {
         Shape::Bool => false.into(),
         Shape::Int32 | Shape::Int64 | Shape::Float64 | Shape::IntOrString => Value::Int(0),
         Shape::String => "".into(),
-        Shape::Duration => "0s".into(),
         Shape::Quantity => "0".into(),
         Shape::Struct(id) => Value::Object(zero(schema, *id)),
         _ => Value::Null,

@@ -140,7 +140,7 @@ impl<'a> Type<'a> {
         match shape {
             Shape::Bool => Atom::Scalar(Scalar::Boolean),
             Shape::Int32 | Shape::Int64 | Shape::Float64 => Atom::Scalar(Scalar::Numeric),
-            Shape::String | Shape::Bytes | Shape::Duration => Atom::Scalar(Scalar::String),
+            Shape::String | Shape::Bytes => Atom::Scalar(Scalar::String),
             Shape::Array(array) => Atom::List(list(schema, array)),
             Shape::Map(mapping) => {
                 let atomic = match self.node {
