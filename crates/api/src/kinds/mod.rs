@@ -16,15 +16,19 @@ use crate::user::UserInfo;
 use crate::value::Value;
 
 pub mod config_map;
+mod diff;
 pub mod endpoints;
 pub mod event;
 pub mod formats;
 pub mod ip;
 pub mod namespace;
+pub mod persistent_volume_claim;
 pub mod pod;
 pub mod read;
+pub mod resources;
 pub mod service;
 pub mod service_account;
+pub mod signer;
 pub mod strategy;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -108,6 +112,8 @@ pub struct Subresource {
     /// Undoes what this subresource may not change.
     pub prepare: Prepare,
     pub validate: ValidateUpdate,
+    /// The write moves the generation as one to the main resource would.
+    pub generation: bool,
 }
 
 // === impl Rules ===
@@ -156,8 +162,12 @@ impl Rules {
 
 impl Subresource {
     /// The usual `status`: spec stays.
-    pub const STATUS: Subresource =
-        Subresource { name: "status", prepare: |new, old, _| read::copy(new, old, "spec"), validate: |_, _, _| {} };
+    pub const STATUS: Subresource = Subresource {
+        name: "status",
+        prepare: |new, old, _| read::copy(new, old, "spec"),
+        validate: |_, _, _| {},
+        generation: false,
+    };
 }
 
 static DEFAULT: Rules = Rules::DEFAULT;
@@ -168,6 +178,9 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("", "endpoints", &endpoints::ENDPOINTS),
     ("", "events", &event::CORE),
     ("", "namespaces", &namespace::RULES),
+    ("", "persistentvolumeclaims", &persistent_volume_claim::RULES),
+    ("", "pods", &pod::RULES),
+    ("", "podtemplates", &pod::template::RULES),
     ("", "secrets", &config_map::SECRET),
     ("", "serviceaccounts", &service_account::RULES),
     ("", "services", &service::RULES),

@@ -42,6 +42,7 @@ pub const RULES: Rules = Rules {
                     validate_finalizer(finalizer, &at.index(index), errors);
                 }
             },
+            generation: false,
         },
     ],
     selectable: &[

@@ -88,6 +88,9 @@ pub fn before_subresource_update(
     let subresource = rules.subresource(subresource).unwrap_or(&super::Subresource::STATUS);
     copy(new, old, "metadata.generation");
     (subresource.prepare)(new, old, context);
+    if subresource.generation && moves(rules.generation, new, old) {
+        new.set("metadata.generation", old.i64_at("metadata.generation").unwrap_or_default() + 1);
+    }
     keep_system_fields(new, old);
 
     let mut errors = common_fields(namespaced, new, old);
