@@ -1,3 +1,4 @@
 //! Encodings: how trees become bytes and come back.
 
 pub mod json;
+pub mod protobuf;

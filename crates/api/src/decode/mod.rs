@@ -10,6 +10,8 @@ mod leaf;
 mod raw;
 mod typed;
 
+pub(crate) use typed::{is_omitted, zero as zero_value, zero_field};
+
 use std::collections::HashSet;
 
 use crate::codec::json::Duplicates;

@@ -197,7 +197,7 @@ fn sort(entries: &mut Map) {
 }
 
 /// Whether Go's encoder leaves a field with this value out.
-fn is_omitted(field: &Field, value: &Value) -> bool {
+pub(crate) fn is_omitted(field: &Field, value: &Value) -> bool {
     match field.omit {
         Omit::Never => false,
         _ if field.pointer => false,
@@ -215,12 +215,12 @@ fn is_omitted(field: &Field, value: &Value) -> bool {
 }
 
 /// What Go writes for a field that was not set.
-fn zero_field(schema: &Schema, field: &Field) -> Value {
+pub(crate) fn zero_field(schema: &Schema, field: &Field) -> Value {
     if field.pointer { Value::Null } else { zero(schema, &field.shape) }
 }
 
 /// What Go writes for a type's zero value.
-pub(super) fn zero(schema: &Schema, shape: &Shape) -> Value {
+pub(crate) fn zero(schema: &Schema, shape: &Shape) -> Value {
     match shape {
         Shape::Bool => Value::Bool(false),
         Shape::Int32 | Shape::Int64 | Shape::Float64 | Shape::IntOrString => Value::Int(0),

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use crate::value::{Key, Value};
 
 pub use load::builtin;
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Wire, WireNode};
 
 /// A closed set of struct types that refer to each other by [`StructId`].
 #[derive(Debug, Default)]

@@ -1,0 +1,283 @@
+//! Messages into trees: what Go would write as JSON for the object that it read.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::ProtobufError;
+use super::envelope::{Envelope, MAGIC};
+use super::wire::{Payload, Reader};
+use crate::codec::json;
+use crate::decode::{is_omitted, zero_field};
+use crate::quantity::Quantity;
+use crate::schema::{Field, RawKind, Schema, Shape, StructId, Wire, WireNode, builtin};
+use crate::time::Time;
+use crate::value::{Map, Value};
+
+type Result<T, E = ProtobufError> = std::result::Result<T, E>;
+
+/// Reads a message, without envelope, as a struct in canonical form. Unknown fields are skipped.
+pub fn decode_message(schema: &Schema, root: StructId, message: &[u8]) -> Result<Value> {
+    Decoder { schema, depth: 0 }.structure(root, message)
+}
+
+struct Decoder<'s> {
+    schema: &'s Schema,
+    depth: usize,
+}
+
+impl Decoder<'_> {
+    fn structure(&mut self, id: StructId, message: &[u8]) -> Result<Value> {
+        self.depth += 1;
+        if self.depth > json::DEPTH_MAX {
+            return Err(ProtobufError::TooDeep);
+        }
+        let of = self.schema.get(id);
+        let mut slots = vec![Value::Null; of.fields().len()];
+        self.message(of.fields(), of.wire(), message, &mut slots)?;
+        self.depth -= 1;
+        let mut fields = Map::with_capacity(slots.len().min(8));
+        for (field, value) in of.fields().iter().zip(slots) {
+            let value = match value {
+                Value::Null if field.is_always_written() => zero_field(self.schema, field),
+                Value::Null => continue,
+                value if is_omitted(field, &value) => continue,
+                value => value,
+            };
+            fields.push_unchecked(field.name.clone(), value);
+        }
+        Ok(Value::Object(fields))
+    }
+
+    /// Reads the fields of a message into the struct's slots, those of inlined structs too.
+    fn message(&mut self, fields: &[Field], wire: &[Wire], message: &[u8], slots: &mut [Value]) -> Result<()> {
+        let mut reader = Reader::new(message);
+        while let Some((number, payload)) = reader.field()? {
+            let Ok(at) = wire.binary_search_by_key(&number, |one| one.number) else { continue };
+            match &wire[at].node {
+                WireNode::Inlined(inner) => self.message(fields, inner, payload.bytes("inlined")?, slots)?,
+                WireNode::Field(place) => self.field(&fields[*place], payload, &mut slots[*place])?,
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, field: &Field, payload: Payload<'_>, slot: &mut Value) -> Result<()> {
+        match &field.shape {
+            Shape::Array(array) if field.wrapped => *slot = self.wrapped(&array.item, payload, &field.name)?,
+            Shape::Array(array) => {
+                if slot.is_null() {
+                    *slot = Value::Array(Vec::new());
+                }
+                let Value::Array(items) = slot else { return Ok(()) };
+                self.items(&array.item, payload, &field.name, items)?;
+            }
+            Shape::Map(map) => {
+                let (key, value) = self.entry(&map.value, payload, &field.name)?;
+                insert_sorted(slot.make_object(), key, value);
+            }
+            shape => *slot = self.value(shape, payload, &field.name)?,
+        }
+        Ok(())
+    }
+
+    /// One item, or several packed numbers, which upstream accepts but never writes.
+    fn items(&mut self, item: &Shape, payload: Payload<'_>, name: &str, items: &mut Vec<Value>) -> Result<()> {
+        match (item, payload) {
+            (Shape::Bool | Shape::Int32 | Shape::Int64, Payload::Bytes(packed)) => {
+                let mut reader = Reader::new(packed);
+                while !reader.is_empty() {
+                    items.push(self.value(item, Payload::Varint(reader.varint()?), name)?);
+                }
+            }
+            _ => items.push(self.value(item, payload, name)?),
+        }
+        Ok(())
+    }
+
+    /// A message that only holds the items of a list, as its field 1.
+    fn wrapped(&mut self, item: &Shape, payload: Payload<'_>, name: &str) -> Result<Value> {
+        let mut items = Vec::new();
+        let mut reader = Reader::new(payload.bytes(name)?);
+        while let Some((number, payload)) = reader.field()? {
+            if number == 1 {
+                self.items(item, payload, name, &mut items)?;
+            }
+        }
+        Ok(Value::Array(items))
+    }
+
+    /// A map's entry: key and value, each possibly absent.
+    fn entry(&mut self, value_shape: &Shape, payload: Payload<'_>, name: &str) -> Result<(String, Value)> {
+        let (mut key, mut value) = (String::new(), None);
+        let mut reader = Reader::new(payload.bytes(name)?);
+        while let Some((number, payload)) = reader.field()? {
+            match (number, value_shape) {
+                (1, _) => key = String::from_utf8_lossy(payload.bytes(name)?).into_owned(),
+                (2, Shape::Array(array)) => value = Some(self.wrapped(&array.item, payload, name)?),
+                (2, shape) => value = Some(self.value(shape, payload, name)?),
+                _ => {}
+            }
+        }
+        let value = value.unwrap_or_else(|| crate::decode::zero_value(self.schema, value_shape));
+        Ok((key, value))
+    }
+
+    fn value(&mut self, shape: &Shape, payload: Payload<'_>, name: &str) -> Result<Value> {
+        Ok(match shape {
+            Shape::Bool => Value::Bool(payload.varint(name)? != 0),
+            Shape::Int32 => Value::Int(i64::from(payload.varint(name)? as i32)),
+            Shape::Int64 => Value::Int(payload.varint(name)? as i64),
+            Shape::Float64 => number(payload.double(name)?),
+            Shape::String => text(payload.bytes(name)?),
+            Shape::Bytes => Value::from(STANDARD.encode(payload.bytes(name)?)),
+            Shape::Time => time(payload.bytes(name)?, false)?,
+            Shape::MicroTime => time(payload.bytes(name)?, true)?,
+            Shape::Quantity => quantity(payload.bytes(name)?)?,
+            Shape::IntOrString => int_or_string(payload.bytes(name)?)?,
+            Shape::Raw(kind) => self.raw(*kind, payload.bytes(name)?)?,
+            Shape::Struct(id) => self.structure(*id, payload.bytes(name)?)?,
+            Shape::Array(_) | Shape::Map(_) => unreachable!("lists and maps are no single values in protobuf"),
+        })
+    }
+
+    fn raw(&mut self, kind: RawKind, message: &[u8]) -> Result<Value> {
+        match kind {
+            RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json => raw_json(message),
+            RawKind::JsonSchemaPropsOrBool => {
+                let mut union = Value::Bool(false);
+                let mut reader = Reader::new(message);
+                while let Some((number, payload)) = reader.field()? {
+                    match (number, &union) {
+                        (1, Value::Bool(_)) => union = Value::Bool(payload.varint("Allows")? != 0),
+                        (2, _) => union = self.schema_props(payload, "Schema")?,
+                        _ => {}
+                    }
+                }
+                Ok(union)
+            }
+            RawKind::JsonSchemaPropsOrArray | RawKind::JsonSchemaPropsOrStringArray => {
+                let (mut schema, mut items) = (Value::Null, Vec::new());
+                let mut reader = Reader::new(message);
+                while let Some((number, payload)) = reader.field()? {
+                    match number {
+                        1 => schema = self.schema_props(payload, "Schema")?,
+                        2 if kind == RawKind::JsonSchemaPropsOrArray => {
+                            items.push(self.schema_props(payload, "JSONSchemas")?);
+                        }
+                        2 => items.push(text(payload.bytes("Property")?)),
+                        _ => {}
+                    }
+                }
+                Ok(if items.is_empty() { schema } else { Value::Array(items) })
+            }
+        }
+    }
+
+    fn schema_props(&mut self, payload: Payload<'_>, name: &str) -> Result<Value> {
+        match self.schema.json_schema() {
+            Some(id) => self.structure(id, payload.bytes(name)?),
+            None => Ok(Value::Null),
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Value {
+    Value::from(&*String::from_utf8_lossy(bytes))
+}
+
+/// Whole floats are whole numbers, as they would be read from JSON.
+fn number(float: f64) -> Value {
+    const EXACT_MAX: f64 = (1u64 << 53) as f64;
+    match float.fract() == 0.0 && float.abs() <= EXACT_MAX {
+        true => Value::Int(float as i64),
+        false => Value::Float(float),
+    }
+}
+
+/// Keys come sorted from upstream; other writers may order them as they like.
+fn insert_sorted(map: &mut Map, key: String, value: Value) {
+    let entries = map.entries_mut();
+    match entries.last() {
+        Some((last, _)) if *last >= key.as_str() => {
+            match entries.binary_search_by(|(name, _)| name.as_str().cmp(&key)) {
+                Ok(at) => entries[at].1 = value,
+                Err(at) => entries.insert(at, (key.into(), value)),
+            }
+        }
+        _ => entries.push((key.into(), value)),
+    }
+}
+
+fn time(message: &[u8], micro: bool) -> Result<Value> {
+    if message.is_empty() {
+        return Ok(Value::Null);
+    }
+    let (mut seconds, mut nanos) = (0, 0);
+    let mut reader = Reader::new(message);
+    while let Some((number, payload)) = reader.field()? {
+        match number {
+            1 => seconds = payload.varint("Seconds")? as i64,
+            2 => nanos = payload.varint("Nanos")? as u32,
+            _ => {}
+        }
+    }
+    let time = Time { seconds, nanos: if micro { nanos } else { 0 } };
+    Ok(match micro {
+        _ if time.is_zero() => Value::Null,
+        true => Value::String(time.to_micro_text()),
+        false => Value::String(time.to_text()),
+    })
+}
+
+fn quantity(message: &[u8]) -> Result<Value> {
+    let mut quantity = Quantity::ZERO;
+    let mut reader = Reader::new(message);
+    while let Some((number, payload)) = reader.field()? {
+        if number == 1 {
+            let text = String::from_utf8_lossy(payload.bytes("String")?);
+            quantity = text.parse().map_err(|error| ProtobufError::Content(format!("{error}")))?;
+        }
+    }
+    Ok(Value::String(smol_str::format_smolstr!("{quantity}")))
+}
+
+fn int_or_string(message: &[u8]) -> Result<Value> {
+    let (mut is_text, mut number_value, mut text_value) = (false, 0, Value::from(""));
+    let mut reader = Reader::new(message);
+    while let Some((number, payload)) = reader.field()? {
+        match number {
+            1 => is_text = payload.varint("Type")? == 1,
+            2 => number_value = payload.varint("IntVal")? as i32,
+            3 => text_value = text(payload.bytes("StrVal")?),
+            _ => {}
+        }
+    }
+    Ok(if is_text { text_value } else { Value::from(number_value) })
+}
+
+/// The JSON that a raw extension carries as bytes; an object in protobuf with its envelope is decoded.
+fn raw_json(message: &[u8]) -> Result<Value> {
+    let mut raw: &[u8] = b"";
+    let mut reader = Reader::new(message);
+    while let Some((number, payload)) = reader.field()? {
+        if number == 1 {
+            raw = payload.bytes("Raw")?;
+        }
+    }
+    if raw.is_empty() {
+        return Ok(Value::Null);
+    }
+    if raw.starts_with(MAGIC) {
+        let envelope = Envelope::parse(raw)?;
+        let Some(id) = envelope.builtin_kind() else {
+            let Envelope { api_version, kind, .. } = envelope;
+            return Err(ProtobufError::Content(format!(
+                "no kind \"{kind}\" is registered for version \"{api_version}\""
+            )));
+        };
+        let mut value = decode_message(builtin(), id, envelope.raw)?;
+        envelope.name(&mut value);
+        return Ok(value);
+    }
+    json::parse(raw).map_err(|error| ProtobufError::Content(error.to_string()))
+}
