@@ -9,6 +9,7 @@ pub(crate) mod testing;
 
 pub mod codec;
 pub mod decode;
+pub mod defaults;
 pub mod field;
 pub mod int_or_string;
 pub mod kinds;
