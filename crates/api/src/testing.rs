@@ -34,7 +34,7 @@ pub(crate) fn item_schema() -> (Schema, StructId) {
     let item = || Shape::Struct(id);
     let list = |item, list, patch| Shape::Array(Box::new(Array { item, list, patch }));
     let map = |value, atomic, patch_replaces| Shape::Map(Box::new(Mapping { value, atomic, patch_replaces }));
-    let by = |keys: &[&str]| ListType::Map(keys.iter().map(|key| Key::new(key)).collect());
+    let by = |keys: &[&str]| ListType::Map(keys.iter().map(Key::new).collect());
     let merge_by = |key: &str| ListPatch::MergeBy(key.into());
     let fields = vec![
         Field::new("name", Shape::String),
@@ -59,3 +59,5 @@ pub(crate) fn item_schema() -> (Schema, StructId) {
     ];
     (Schema::new(vec![Struct::new("test.Item", fields)]), id)
 }
+
+mod vectors;

@@ -9,7 +9,9 @@ use crate::status::{Details, Status};
 /// One field that somebody else owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
+    /// Who owns it.
     pub owner: Identity,
+    /// Which field.
     pub path: Vec<PathElement>,
 }
 

@@ -24,10 +24,13 @@ pub enum PathElement {
 /// Why a text is no path element.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
+    /// Shorter than a kind and a colon.
     #[error("key must be 2 characters long:")]
     TooShort,
+    /// No colon after the kind.
     #[error("missing colon: {0}")]
     NoColon(String),
+    /// What follows is not what the kind says.
     #[error("{0}")]
     Content(String),
 }

@@ -14,17 +14,22 @@ const ANCIENT: &str = "ancient-changes";
 /// How a manager came to own fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
+    /// It applied them.
     Apply,
+    /// It wrote them in any other way.
     Update,
 }
 
 /// Who owns: entries with the same identity are one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
+    /// The manager's name.
     pub manager: Key,
+    /// How it owns.
     pub operation: Operation,
     /// Tells updaters apart, not appliers.
     pub version: Key,
+    /// Empty for the resource itself.
     pub subresource: Key,
 }
 

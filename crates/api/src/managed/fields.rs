@@ -15,6 +15,7 @@ pub enum Error {
     /// A value is no object.
     #[error("expected an object of fields")]
     NotAnObject,
+    /// A key is no path element.
     #[error("parsing key as path element: {0}")]
     Element(#[from] ParseError),
 }

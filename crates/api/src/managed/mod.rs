@@ -9,6 +9,9 @@
 
 mod apply;
 mod conflict;
+#[cfg(test)]
+pub(crate) use element::equal;
+
 mod element;
 mod entries;
 pub mod fields;

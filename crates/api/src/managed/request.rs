@@ -3,8 +3,9 @@
 use super::entries::{Identity, Operation};
 use super::set::Set;
 use super::typed::Type;
+use crate::decode;
 use crate::field::is_printable;
-use crate::schema::{Field, Omit, Schema, Shape, StructId};
+use crate::schema::{Schema, StructId};
 use crate::value::{Key, Map, Value};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -15,17 +16,20 @@ const MANAGER_BYTES_MAX: usize = 128;
 /// A write, as field management sees it.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
+    /// Where the struct is from.
     pub schema: &'a Schema,
     /// The struct that objects are of; None for those without a schema.
     pub of: Option<StructId>,
     /// The version that the objects are in, as they state it: `apps/v1`.
     pub api_version: &'a str,
+    /// `Deployment`.
     pub kind: &'a str,
     /// Empty for the resource itself.
     pub subresource: &'a str,
     /// Fields that this endpoint does not write: `status` for the resource, `spec` for its status
     /// (upstream's `GetResetFields`). Nobody comes to own them here.
     pub reset: &'a Set,
+    /// The kind's other versions.
     pub versions: &'a dyn Versions,
     /// Who writes; see [`manager_or_user_agent`].
     pub manager: &'a str,
@@ -44,6 +48,7 @@ pub enum InVersion<'v> {
     /// The fields' paths are the same there.
     Same,
     /// It is another tree there.
+    #[allow(missing_docs)] // The object, its type and what the endpoint resets, there.
     Other { object: Cow<'v, Value>, of: Type<'v>, reset: &'v Set },
     /// There is no such version (any more): its owners lose what they own.
     Unknown,
@@ -121,42 +126,11 @@ impl<'a> Request<'a> {
         let mut object = Map::new();
         object.insert("kind", self.kind);
         object.insert("apiVersion", self.api_version);
-        if let Some(id) = self.of {
-            for (key, value) in zero(self.schema, id) {
+        if let Some(Value::Object(fields)) = self.of.map(|id| decode::zero(self.schema, id)) {
+            for (key, value) in fields {
                 object.insert(key, value);
             }
         }
         Value::Object(object)
-    }
-}
-
-/// What Go's encoder writes of a struct that nobody has filled.
-fn zero(schema: &Schema, id: StructId) -> Map {
-    let written = |field: &Field| match field.omit {
-        Omit::Never => Some(zero_value(schema, field)),
-        Omit::Empty if !field.pointer && is_go_struct(&field.shape) => Some(zero_value(schema, field)),
-        _ => None,
-    };
-    let fields = schema.get(id).fields().iter();
-    fields.filter_map(|field| Some((field.name.clone(), written(field)?))).collect()
-}
-
-/// The kinds that Go's `omitempty` never leaves out.
-fn is_go_struct(shape: &Shape) -> bool {
-    use Shape::{IntOrString, MicroTime, Quantity, Raw, Struct, Time};
-    matches!(shape, Struct(_) | Time | MicroTime | Quantity | IntOrString | Raw(_))
-}
-
-fn zero_value(schema: &Schema, field: &Field) -> Value {
-    if field.pointer {
-        return Value::Null;
-    }
-    match &field.shape {
-        Shape::Bool => false.into(),
-        Shape::Int32 | Shape::Int64 | Shape::Float64 | Shape::IntOrString => Value::Int(0),
-        Shape::String => "".into(),
-        Shape::Quantity => "0".into(),
-        Shape::Struct(id) => Value::Object(zero(schema, *id)),
-        _ => Value::Null,
     }
 }

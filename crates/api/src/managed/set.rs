@@ -70,6 +70,7 @@ impl Set {
         place.ok().map(|at| &self.entries[at])
     }
 
+    /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -274,7 +275,9 @@ pub(crate) mod tests {
 
     fn list(set: &Set) -> BTreeSet<Path> {
         let mut paths = BTreeSet::new();
-        set.for_each(&mut |path| drop(paths.insert(path.to_vec())));
+        set.for_each(&mut |path| {
+            paths.insert(path.to_vec());
+        });
         paths
     }
 

@@ -39,7 +39,7 @@ fn float(number: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn sorted(fields: &crate::value::Map) -> Vec<(&Key, &Value)> {
     let mut fields: Vec<_> = fields.iter().collect();
-    fields.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    fields.sort_unstable_by_key(|(key, _)| *key);
     fields
 }
 

@@ -41,6 +41,8 @@ struct Operation {
     value: Value,
 }
 
+const NO_PATH: &str = "operation missing path field: missing value";
+
 // === impl Patch ===
 
 impl Patch {
@@ -146,7 +148,8 @@ impl Operation {
     }
 
     fn replace(&self, document: &mut Value) -> Result<(), String> {
-        let path = text(&self.path).ok_or("replace operation failed to decode path: missing value")?;
+        let path =
+            text(&self.path).ok_or(NO_PATH).map_err(|why| format!("replace operation failed to decode path: {why}"))?;
         if path.is_empty() {
             if !matches!(self.value, Value::Object(_) | Value::Array(_)) {
                 return Err("replace operation value must be object or array: <nil>".into());
@@ -169,8 +172,9 @@ impl Operation {
     }
 
     fn transfer(&self, document: &mut Value, action: &str) -> Result<(), String> {
-        let from =
-            text(&self.from).ok_or_else(|| format!("{action} operation failed to decode from: missing value"))?;
+        let from = text(&self.from).ok_or_else(|| {
+            format!("{action} operation failed to decode from: operation, missing from field: missing value")
+        })?;
         let (container, key) = find(document, from).ok_or_else(|| {
             format!("{action} operation does not apply: doc is missing from path: {from}: missing value")
         })?;
@@ -178,8 +182,10 @@ impl Operation {
             "move" => remove(container, &key).map_err(|why| format!("error in move for path: '{key}': {why}"))?,
             _ => get(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?.clone(),
         };
-        let path =
-            text(&self.path).ok_or_else(|| format!("{action} operation failed to decode path: missing value"))?;
+        let path = text(&self.path).ok_or_else(|| match action {
+            "move" => format!("move operation failed to decode path: {NO_PATH}"),
+            _ => "copy operation failed to decode path: missing value".into(),
+        })?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("{action} operation does not apply: doc is missing destination path: {path}: missing value")
         })?;
@@ -190,7 +196,8 @@ impl Operation {
     }
 
     fn test(&self, document: &mut Value) -> Result<(), String> {
-        let path = text(&self.path).ok_or("test operation failed to decode path: missing value")?;
+        let path =
+            text(&self.path).ok_or(NO_PATH).map_err(|why| format!("test operation failed to decode path: {why}"))?;
         let actual = if path.is_empty() {
             &*document
         } else {

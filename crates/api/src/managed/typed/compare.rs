@@ -8,8 +8,11 @@ use crate::value::{Map, Value};
 /// What distinguishes a new tree from an old one. No path is in two of the sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
+    /// Only the new tree has them.
     pub added: Set,
+    /// Both have them, with other values.
     pub modified: Set,
+    /// Only the old tree has them.
     pub removed: Set,
 }
 

@@ -12,7 +12,7 @@ pub fn merge(of: Type<'_>, live: &Value, config: &Value) -> Value {
     match of.atom(Some(config)) {
         Atom::Scalar(_) => config.clone(),
         Atom::List(list) => match (live.as_array(), config) {
-            (Some(live), Value::Array(config)) if !list.is_atomic() && !(live.is_empty() && config.is_empty()) => {
+            (Some(live), Value::Array(config)) if !list.is_atomic() && live.len() + config.len() > 0 => {
                 Value::Array(merge_items(list, live, config))
             }
             // Null is no list: it leaves the live one.
@@ -20,7 +20,7 @@ pub fn merge(of: Type<'_>, live: &Value, config: &Value) -> Value {
             _ => config.clone(),
         },
         Atom::Map(fields) => match (live.as_object(), config) {
-            (Some(live), Value::Object(config)) if !fields.atomic && !(live.is_empty() && config.is_empty()) => {
+            (Some(live), Value::Object(config)) if !fields.atomic && live.len() + config.len() > 0 => {
                 Value::Object(merge_fields(fields, live, config))
             }
             (Some(map), Value::Null) if !fields.atomic && !map.is_empty() => live.clone(),

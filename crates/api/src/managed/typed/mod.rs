@@ -19,7 +19,7 @@ pub use validate::{Duplicates, validate};
 
 use super::PathElement;
 use crate::patch::gofmt;
-use crate::schema::{Array, ListType, RawKind, Schema, Shape, Struct, StructId};
+use crate::schema::{Array, ListType, Omit, RawKind, Schema, Shape, Struct, StructId};
 use crate::value::{Key, Value};
 use std::fmt;
 
@@ -84,7 +84,9 @@ pub(super) struct Fields<'a> {
 /// One thing that is wrong with a value, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// `.spec.replicas`, empty at the root.
     pub path: String,
+    /// What is wrong.
     pub message: String,
 }
 
@@ -225,18 +227,27 @@ impl<'a> List<'a> {
         Ok(PathElement::item(found))
     }
 
-    /// A key field's value or its default.
+    /// A key field's value or its default, as OpenAPI states it: besides explicit ones, every
+    /// field that Go always writes has its zero for a default.
     fn key_value<'v>(&self, item: &'v Value, key: &str) -> Option<&'v Value>
     where
         'a: 'v,
     {
-        match item.as_object().and_then(|fields| fields.get(key)) {
-            Some(value) => Some(value),
-            None => match self.item.node {
-                Node::Struct(id, _) => self.item.schema.get(id).field(key)?.default.as_ref(),
-                _ => None,
-            },
+        static EMPTY: Value = Value::String(Key::new_static(""));
+        static ZERO: Value = Value::Int(0);
+        static FALSE: Value = Value::Bool(false);
+        if let Some(value) = item.as_object().and_then(|fields| fields.get(key)) {
+            return Some(value);
         }
+        let Node::Struct(id, _) = self.item.node else { return None };
+        let field = self.item.schema.get(id).field(key)?;
+        let always = field.omit == Omit::Never && !field.pointer;
+        field.default.as_ref().or(match field.shape {
+            Shape::String if always => Some(&EMPTY),
+            Shape::Int32 | Shape::Int64 if always => Some(&ZERO),
+            Shape::Bool if always => Some(&FALSE),
+            _ => None,
+        })
     }
 
     /// Whether two items are told apart by the same; false where one can't be told apart.

@@ -49,12 +49,12 @@ fn merge_ordered_list(
     let order_values = match (kind, field.merge_key) {
         (None, _) => return Err(Error::Other("no elements in any of the given slices".into())),
         (Some(Err(error)), _) => return Err(error),
-        (Some(Ok(true)), "") => {
+        (Some(Ok(true)), "") if !merged.is_empty() || order.iter().any(|item| item.as_object().is_some()) => {
             // Upstream panics here: objects without a merge key have no order to look up.
             return Err(Error::Other(format!("cannot order list without merge key: {key}")));
         }
+        (Some(Ok(false)), _) | (_, "") => order.to_vec(),
         (Some(Ok(true)), merge_key) => merge_keys(order, merge_key)?,
-        (Some(Ok(false)), _) => order.to_vec(),
     };
     if let Some(item) = merged.iter().find(|item| !field.merge_key.is_empty() && !has(item, field.merge_key)) {
         return Err(no_merge_key(item, field.merge_key));
