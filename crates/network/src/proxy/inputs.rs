@@ -1,0 +1,110 @@
+//! What the API says at the moment, by Service, with a mark on what changed.
+
+use crate::views::{EndpointSliceView, NodeView, ObjectName, ServiceView};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// One event from the API.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A Service came, changed or went.
+    Service(ObjectName, Option<Arc<ServiceView>>),
+    /// An EndpointSlice came, changed or went.
+    Slice(ObjectName, Option<Arc<EndpointSliceView>>),
+    /// This node came, changed or went.
+    Node(Option<Arc<NodeView>>),
+    /// Both Services and EndpointSlices were listed: from now on the table may be written.
+    Synced,
+}
+
+/// Services with their slices.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    services: HashMap<ObjectName, Arc<ServiceView>>,
+    /// By Service, then by the slice's name.
+    slices: HashMap<ObjectName, BTreeMap<String, Arc<EndpointSliceView>>>,
+    /// Which Service a slice belonged to when last seen.
+    owners: HashMap<ObjectName, ObjectName>,
+    /// Services whose plan may have changed.
+    dirty: BTreeSet<ObjectName>,
+}
+
+// === impl Inputs ===
+
+impl Inputs {
+    /// Takes a Service in.
+    pub fn service(&mut self, name: ObjectName, view: Option<Arc<ServiceView>>) {
+        let old = match &view {
+            Some(view) => self.services.insert(name.clone(), view.clone()),
+            None => self.services.remove(&name),
+        };
+        if old != view {
+            self.dirty.insert(name);
+        }
+    }
+
+    /// Takes an EndpointSlice in.
+    pub fn slice(&mut self, name: ObjectName, view: Option<Arc<EndpointSliceView>>) {
+        let owner = view.as_ref().and_then(|view| view.service());
+        let old_owner = match &owner {
+            Some(owner) => self.owners.insert(name.clone(), owner.clone()),
+            None => self.owners.remove(&name),
+        };
+        if let Some(old_owner) = old_owner.filter(|old| Some(old) != owner.as_ref()) {
+            self.put_slice(old_owner, name.name.clone(), None);
+        }
+        if let Some(owner) = owner {
+            self.put_slice(owner, name.name, view);
+        }
+    }
+
+    fn put_slice(&mut self, owner: ObjectName, slice: String, view: Option<Arc<EndpointSliceView>>) {
+        let slices = self.slices.entry(owner.clone()).or_default();
+        let old = match &view {
+            Some(view) => slices.insert(slice, view.clone()),
+            None => slices.remove(&slice),
+        };
+        if slices.is_empty() {
+            self.slices.remove(&owner);
+        }
+        let same = match (&old, &view) {
+            (Some(old), Some(new)) => old.endpoints == new.endpoints && old.ports == new.ports && old.address_type == new.address_type,
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            self.dirty.insert(owner);
+        }
+    }
+
+    /// Marks all Services: something that all plans depend on has changed.
+    pub fn mark_all(&mut self) {
+        self.dirty.extend(self.services.keys().cloned());
+    }
+
+    /// The Services that were marked since the last call.
+    pub fn take_dirty(&mut self) -> BTreeSet<ObjectName> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Whether something is marked.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// A Service with its slices.
+    pub fn get(&self, name: &ObjectName) -> Option<(&ServiceView, impl Iterator<Item = &EndpointSliceView>)> {
+        let service = self.services.get(name)?;
+        Some((service, self.slices.get(name).into_iter().flat_map(|slices| slices.values().map(Arc::as_ref))))
+    }
+
+    /// All Services.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceView> {
+        self.services.values().map(Arc::as_ref)
+    }
+
+    /// All slices that belong to a Service.
+    pub fn slices(&self) -> impl Iterator<Item = &EndpointSliceView> {
+        self.slices.values().flat_map(|slices| slices.values().map(Arc::as_ref))
+    }
+}
