@@ -33,10 +33,8 @@ pub struct Answer {
 impl Answer {
     /// JSON, told not to be sniffed.
     pub fn json(status: u16, body: String) -> Answer {
-        let headers = vec![
-            ("content-type", "application/json".to_string()),
-            ("x-content-type-options", "nosniff".to_string()),
-        ];
+        let headers =
+            vec![("content-type", "application/json".to_string()), ("x-content-type-options", "nosniff".to_string())];
         Answer { status, headers, body }
     }
 

@@ -300,7 +300,11 @@ impl ServiceView {
 
     /// All cluster IPs; older objects have only `clusterIP`.
     pub fn cluster_ips(&self) -> &[String] {
-        if self.spec.cluster_ips.is_empty() { std::slice::from_ref(&self.spec.cluster_ip) } else { &self.spec.cluster_ips }
+        if self.spec.cluster_ips.is_empty() {
+            std::slice::from_ref(&self.spec.cluster_ip)
+        } else {
+            &self.spec.cluster_ips
+        }
     }
 
     /// Whether this is a headless Service: names of its endpoints, no address of its own.

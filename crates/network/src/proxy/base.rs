@@ -12,22 +12,27 @@ use std::net::IpAddr;
 /// Sources allowed through a load balancer are checked before DNAT (the load balancer's address is still there),
 /// rejects happen after it, as what found an endpoint has another address by then.
 const HOOKS: [(&str, &str, &[&str]); 8] = [
-    ("filter-prerouting-pre-dnat", "type filter hook prerouting priority dstnat - 10", &[
-        "ct state new jump firewall-check",
-    ]),
+    (
+        "filter-prerouting-pre-dnat",
+        "type filter hook prerouting priority dstnat - 10",
+        &["ct state new jump firewall-check"],
+    ),
     ("filter-output-pre-dnat", "type filter hook output priority -110", &["ct state new jump firewall-check"]),
-    ("filter-input", "type filter hook input priority filter", &[
-        "ct state new jump nodeport-endpoints-check",
-        "ct state new jump service-endpoints-check",
-    ]),
-    ("filter-forward", "type filter hook forward priority filter", &[
-        "ct state new jump service-endpoints-check",
-        "ct state new jump cluster-ips-check",
-    ]),
-    ("filter-output", "type filter hook output priority filter", &[
-        "ct state new jump service-endpoints-check",
-        "ct state new jump cluster-ips-check",
-    ]),
+    (
+        "filter-input",
+        "type filter hook input priority filter",
+        &["ct state new jump nodeport-endpoints-check", "ct state new jump service-endpoints-check"],
+    ),
+    (
+        "filter-forward",
+        "type filter hook forward priority filter",
+        &["ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"],
+    ),
+    (
+        "filter-output",
+        "type filter hook output priority filter",
+        &["ct state new jump service-endpoints-check", "ct state new jump cluster-ips-check"],
+    ),
     ("nat-prerouting", "type nat hook prerouting priority dstnat", &["jump services"]),
     ("nat-output", "type nat hook output priority -100", &["jump services"]),
     ("nat-postrouting", "type nat hook postrouting priority srcnat", &["jump masquerading"]),
@@ -50,7 +55,8 @@ pub fn table(name: &str, family: Family, config: &Config, node_ips: &[IpAddr]) -
         let chosen = node_ips.iter().filter(|ip| Family::of(ip) == family && !ip.is_loopback());
         let chosen: Vec<String> =
             chosen.filter(|ip| config.node_port_addresses.contains(ip)).map(ToString::to_string).collect();
-        let elements = if chosen.is_empty() { String::new() } else { format!(" elements = {{ {} }};", chosen.join(", ")) };
+        let elements =
+            if chosen.is_empty() { String::new() } else { format!(" elements = {{ {} }};", chosen.join(", ")) };
         let _ = writeln!(text, "  set {NODE_PORT_IPS} {{ type {};{elements} }}", family.nft_type());
     }
     for (chain, rules) in chains(family, config) {
@@ -85,13 +91,16 @@ fn chains(family: Family, config: &Config) -> Vec<(&'static str, Vec<String>)> {
             });
             rules
         }),
-        ("masquerading", vec![
-            format!("meta mark and {mark} != 0 meta mark set meta mark xor {mark} masquerade fully-random"),
-            format!(
-                "ct status dnat {ip} saddr . {ip} daddr . meta l4proto . th dport @{} masquerade fully-random",
-                Container::Hairpins.name()
-            ),
-        ]),
+        (
+            "masquerading",
+            vec![
+                format!("meta mark and {mark} != 0 meta mark set meta mark xor {mark} masquerade fully-random"),
+                format!(
+                    "ct status dnat {ip} saddr . {ip} daddr . meta l4proto . th dport @{} masquerade fully-random",
+                    Container::Hairpins.name()
+                ),
+            ],
+        ),
     ]
 }
 

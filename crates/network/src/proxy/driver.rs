@@ -226,9 +226,10 @@ impl<N: Nft> Proxy<N> {
 
     /// When something is to be done without a change: a retry, a sweep, the hourly full sync.
     fn next_wake(&self) -> Option<Instant> {
-        let times = self.families.iter().flat_map(|family| {
-            [family.retry, family.table.next_sweep(), self.synced.then_some(family.full_sync_due)]
-        });
+        let times = self
+            .families
+            .iter()
+            .flat_map(|family| [family.retry, family.table.next_sweep(), self.synced.then_some(family.full_sync_due)]);
         times.flatten().min()
     }
 

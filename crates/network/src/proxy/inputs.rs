@@ -68,7 +68,9 @@ impl Inputs {
             self.slices.remove(&owner);
         }
         let same = match (&old, &view) {
-            (Some(old), Some(new)) => old.endpoints == new.endpoints && old.ports == new.ports && old.address_type == new.address_type,
+            (Some(old), Some(new)) => {
+                old.endpoints == new.endpoints && old.ports == new.ports && old.address_type == new.address_type
+            }
             (None, None) => true,
             _ => false,
         };

@@ -92,8 +92,12 @@ impl Metrics {
             ("sync_proxy_rules_nftables_sync_failures_total", "", "counter", |f| f.failures as f64),
             ("sync_proxy_rules_last_timestamp_seconds", "", "gauge", |f| f.last_sync),
             ("sync_proxy_rules_last_queued_timestamp_seconds", "", "gauge", |f| f.last_queued),
-            ("sync_proxy_rules_no_local_endpoints_total", ",traffic_policy=\"internal\"", "gauge", |f| f.no_local_internal as f64),
-            ("sync_proxy_rules_no_local_endpoints_total", ",traffic_policy=\"external\"", "gauge", |f| f.no_local_external as f64),
+            ("sync_proxy_rules_no_local_endpoints_total", ",traffic_policy=\"internal\"", "gauge", |f| {
+                f.no_local_internal as f64
+            }),
+            ("sync_proxy_rules_no_local_endpoints_total", ",traffic_policy=\"external\"", "gauge", |f| {
+                f.no_local_external as f64
+            }),
             ("conntrack_reconciler_deleted_entries_total", "", "counter", |f| f.conntrack_deleted as f64),
             ("localhost_nodeport_listeners", "", "gauge", |f| f.relays as f64),
             ("sync_proxy_rules_total", "", "counter", |f| f.count as f64),
@@ -135,6 +139,8 @@ mod tests {
         let text = metrics.text();
         assert!(text.contains("_bucket{ip_family=\"IPv4\",le=\"0.002\"} 0\n"), "{text}");
         assert!(text.contains("_bucket{ip_family=\"IPv4\",le=\"0.004\"} 1\n"), "{text}");
-        assert!(text.contains("kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family=\"IPv4\",traffic_policy=\"external\"} 0\n"));
+        assert!(text.contains(
+            "kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family=\"IPv4\",traffic_policy=\"external\"} 0\n"
+        ));
     }
 }

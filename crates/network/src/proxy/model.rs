@@ -139,7 +139,8 @@ pub fn plan_port(name: &PortName, port: &ServicePort, endpoints: &[Endpoint], co
 }
 
 fn udp_port(port: &ServicePort, endpoints: &[Endpoint]) -> UdpPort {
-    let addresses = [port.cluster_ip].into_iter().chain(port.load_balancer_vips.clone()).chain(port.external_ips.clone());
+    let addresses =
+        [port.cluster_ip].into_iter().chain(port.load_balancer_vips.clone()).chain(port.external_ips.clone());
     UdpPort {
         frontends: addresses.map(|ip| SocketAddr::new(ip, port.port)).collect(),
         node_port: port.node_port,
@@ -355,9 +356,8 @@ impl Builder<'_> {
 
     fn relay(&self) -> Option<Relay> {
         let port = self.port;
-        let relayed = self.context.config.node_port_addresses.localhost
-            && port.node_port != 0
-            && port.protocol == Protocol::Tcp;
+        let relayed =
+            self.context.config.node_port_addresses.localhost && port.node_port != 0 && port.protocol == Protocol::Tcp;
         let endpoints = if port.external_local { &self.chosen.local } else { &self.chosen.cluster };
         (relayed && !endpoints.is_empty()).then(|| Relay {
             node_port: port.node_port,

@@ -93,18 +93,18 @@ pub fn batch_script(table: &str, family: Family, batch: &Batch) -> String {
             Command::DeleteSet { name } => writeln!(text, "delete set {table} {name}"),
             Command::AddElement { container, key, value } => {
                 let _ = write!(text, "add element {table} {} {{ {}", container.name(), element(key, value));
-                while let Some(Command::AddElement { key, value, .. }) = commands.next_if(
-                    |next| matches!(next, Command::AddElement { container: same, .. } if same == container),
-                ) {
+                while let Some(Command::AddElement { key, value, .. }) = commands
+                    .next_if(|next| matches!(next, Command::AddElement { container: same, .. } if same == container))
+                {
                     let _ = write!(text, ", {}", element(key, value));
                 }
                 writeln!(text, " }}")
             }
             Command::DeleteElement { container, key, value } => {
                 let _ = write!(text, "delete element {table} {} {{ {}", container.name(), element(key, value));
-                while let Some(Command::DeleteElement { key, value, .. }) = commands.next_if(
-                    |next| matches!(next, Command::DeleteElement { container: same, .. } if same == container),
-                ) {
+                while let Some(Command::DeleteElement { key, value, .. }) = commands
+                    .next_if(|next| matches!(next, Command::DeleteElement { container: same, .. } if same == container))
+                {
                     let _ = write!(text, ", {}", element(key, value));
                 }
                 writeln!(text, " }}")

@@ -138,9 +138,9 @@ impl Target {
             return self.relay.endpoints.choose(&mut rand::rng()).copied();
         };
         let keep = Duration::from_secs(seconds.into());
-        let pinned = self.pinned.filter(|(endpoint, used)| {
-            now.duration_since(*used) <= keep && self.relay.endpoints.contains(endpoint)
-        });
+        let pinned = self
+            .pinned
+            .filter(|(endpoint, used)| now.duration_since(*used) <= keep && self.relay.endpoints.contains(endpoint));
         let endpoint = match pinned {
             Some((endpoint, _)) => Some(endpoint),
             None => self.relay.endpoints.choose(&mut rand::rng()).copied(),

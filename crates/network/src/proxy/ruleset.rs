@@ -57,14 +57,34 @@ pub struct Ruleset {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Command {
-    DeleteElement { container: Container, key: String, value: String },
-    AddSet { name: String, timeout_seconds: u32 },
+    DeleteElement {
+        container: Container,
+        key: String,
+        value: String,
+    },
+    AddSet {
+        name: String,
+        timeout_seconds: u32,
+    },
     /// Makes the chain if it is not there.
-    AddChain { name: String },
-    FlushChain { name: String },
-    AddRule { chain: String, rule: String },
-    AddElement { container: Container, key: String, value: String },
-    DeleteSet { name: String },
+    AddChain {
+        name: String,
+    },
+    FlushChain {
+        name: String,
+    },
+    AddRule {
+        chain: String,
+        rule: String,
+    },
+    AddElement {
+        container: Container,
+        key: String,
+        value: String,
+    },
+    DeleteSet {
+        name: String,
+    },
 }
 
 /// Changes that belong into one transaction, in an order that nftables accepts.

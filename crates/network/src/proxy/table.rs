@@ -133,7 +133,9 @@ impl Table {
                 false => self.plans.insert(name.clone(), new.clone()),
             };
             let old = old.unwrap_or_default();
-            let udp = |plans: &[(PortName, PortPlan)]| -> Vec<_> { plans.iter().filter_map(|(_, plan)| plan.udp.clone()).collect() };
+            let udp = |plans: &[(PortName, PortPlan)]| -> Vec<_> {
+                plans.iter().filter_map(|(_, plan)| plan.udp.clone()).collect()
+            };
             udp_changed |= udp(&old) != udp(&new);
             let kept: BTreeSet<&PortName> = new.iter().map(|(port, _)| port).collect();
             changes.extend(old.iter().filter(|(port, _)| !kept.contains(port)).map(|(port, _)| (port.clone(), None)));

@@ -121,10 +121,8 @@ fn original_tuple(flow: &Flow) -> Vec<u8> {
         attribute(CTA_PROTO_SRC_PORT, &source_port.to_be_bytes()),
         attribute(CTA_PROTO_DST_PORT, &destination_port.to_be_bytes()),
     ];
-    let tuple = [
-        attribute(CTA_TUPLE_IP | NESTED, &addresses.concat()),
-        attribute(CTA_TUPLE_PROTO | NESTED, &ports.concat()),
-    ];
+    let tuple =
+        [attribute(CTA_TUPLE_IP | NESTED, &addresses.concat()), attribute(CTA_TUPLE_PROTO | NESTED, &ports.concat())];
     attribute(CTA_TUPLE_ORIG | NESTED, &tuple.concat())
 }
 

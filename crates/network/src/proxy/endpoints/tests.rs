@@ -68,7 +68,10 @@ fn chosen(
     #[case] any: bool,
 ) {
     let chosen = choose(spec, endpoints);
-    assert_eq!((last_octets(&chosen.cluster), last_octets(&chosen.local), chosen.any), (cluster.into(), local.into(), any));
+    assert_eq!(
+        (last_octets(&chosen.cluster), last_octets(&chosen.local), chosen.any),
+        (cluster.into(), local.into(), any)
+    );
 }
 
 #[test]
