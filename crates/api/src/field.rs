@@ -51,6 +51,8 @@ pub struct FieldError {
     pub field: String,
     /// The offending value; what the kind's text leaves out is null here.
     pub value: Value,
+    /// The message leaves the value out although the kind shows it.
+    pub value_omitted: bool,
     pub detail: String,
 }
 
@@ -153,7 +155,7 @@ impl FieldError {
     /// The message without the field: `Invalid value: "x": must be …`.
     pub fn body(&self) -> String {
         let mut text = String::from(self.kind.text());
-        if self.kind.shows_value() {
+        if self.kind.shows_value() && !self.value_omitted {
             text.push_str(": ");
             write_value(&mut text, &self.value);
         }
@@ -217,7 +219,8 @@ impl FieldErrors {
     }
 
     pub fn push(&mut self, kind: ErrorKind, at: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) {
-        self.list.push(FieldError { kind, field: at.to_string(), value: value.into(), detail: detail.into() });
+        let (field, detail) = (at.to_string(), detail.into());
+        self.list.push(FieldError { kind, field, value: value.into(), value_omitted: false, detail });
     }
 
     /// A value that has to be there is not: empty string, null or empty list.
@@ -228,6 +231,14 @@ impl FieldErrors {
     /// A malformed value.
     pub fn invalid(&mut self, at: &Path<'_>, value: impl Into<Value>, detail: impl Into<String>) {
         self.push(ErrorKind::Invalid, at, value, detail);
+    }
+
+    /// A malformed value that is too large to be shown.
+    pub fn invalid_omitted(&mut self, at: &Path<'_>, detail: impl Into<String>) {
+        self.push(ErrorKind::Invalid, at, Value::Null, detail);
+        if let Some(last) = self.list.last_mut() {
+            last.value_omitted = true;
+        }
     }
 
     /// One [`invalid`](Self::invalid) for each message.

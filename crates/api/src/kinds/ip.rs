@@ -44,10 +44,10 @@ pub fn legacy_ip(text: &str, at: &Path<'_>, old: &[&str], errors: &mut FieldErro
 pub fn canonical_ip(text: &str, at: &Path<'_>, errors: &mut FieldErrors) {
     let before = errors.len();
     let ip = strict_ip(text, at, errors);
-    if let (Some(ip), false) = (ip, errors.grew_since(before)) {
-        if ip.to_string() != text {
-            errors.invalid(at, text, format!("must be in canonical form (\"{ip}\")"));
-        }
+    if let (Some(ip), false) = (ip, errors.grew_since(before))
+        && ip.to_string() != text
+    {
+        errors.invalid(at, text, format!("must be in canonical form (\"{ip}\")"));
     }
 }
 

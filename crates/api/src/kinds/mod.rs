@@ -16,22 +16,30 @@ use crate::user::UserInfo;
 use crate::value::Value;
 
 pub mod config_map;
+pub mod cron;
+pub mod cron_job;
+pub mod daemon_set;
+pub mod deployment;
 mod diff;
 pub mod endpoints;
 pub mod event;
 pub mod formats;
 pub mod ip;
+pub mod job;
 pub mod namespace;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod read;
+pub mod replica_set;
 pub mod resources;
 pub mod service;
 pub mod service_account;
 pub mod signer;
+pub mod stateful_set;
 pub mod strategy;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod workload;
 
 /// What rules may know beyond the object: time and identity are given.
 #[derive(Clone, Copy, Debug)]
@@ -181,9 +189,17 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("", "persistentvolumeclaims", &persistent_volume_claim::RULES),
     ("", "pods", &pod::RULES),
     ("", "podtemplates", &pod::template::RULES),
+    ("", "replicationcontrollers", &replica_set::REPLICATION_CONTROLLER),
     ("", "secrets", &config_map::SECRET),
     ("", "serviceaccounts", &service_account::RULES),
     ("", "services", &service::RULES),
+    ("apps", "controllerrevisions", &stateful_set::CONTROLLER_REVISION),
+    ("apps", "daemonsets", &daemon_set::RULES),
+    ("apps", "deployments", &deployment::RULES),
+    ("apps", "replicasets", &replica_set::REPLICA_SET),
+    ("apps", "statefulsets", &stateful_set::STATEFUL_SET),
+    ("batch", "cronjobs", &cron_job::RULES),
+    ("batch", "jobs", &job::RULES),
     ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
     ("events.k8s.io", "events", &event::EVENTS),
 ];

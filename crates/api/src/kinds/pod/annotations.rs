@@ -77,8 +77,7 @@ fn has_container(spec: &Value, name: &str) -> bool {
 /// Some of a pod's annotations stay as they were made.
 pub fn validate_update(new: &Value, old: &Value, spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     let entries = |annotations: &Value| annotations.as_object().cloned().unwrap_or_default();
-    for (key, value) in entries(old).iter().filter(|(key, value)| new.get(key) != *value) {
-        let _ = value;
+    for (key, _) in entries(old).iter().filter(|(key, value)| new.get(key) != *value) {
         if key.starts_with(APP_ARMOR) {
             errors.forbidden(&at.key(key), "may not remove or update AppArmor annotations");
         }

@@ -120,10 +120,10 @@ fn app_armor_fields(pod: &mut Value) {
         each_mut(pod, &format!("spec.{list}"), |container| {
             let annotation = found.get(&format!("{}{}", annotations::APP_ARMOR, container.str_at("name")));
             let profile = annotation.as_str().and_then(app_armor_profile);
-            if let Some(profile) = profile.filter(|profile| *profile != of_pod) {
-                if !container.has("securityContext.appArmorProfile") {
-                    container.set("securityContext.appArmorProfile", profile);
-                }
+            if let Some(profile) = profile.filter(|profile| *profile != of_pod)
+                && !container.has("securityContext.appArmorProfile")
+            {
+                container.set("securityContext.appArmorProfile", profile);
             }
         });
     }

@@ -58,7 +58,7 @@ pub fn pod(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
         ("supplementalGroupsPolicy", &["Merge", "Strict"]),
         ("seLinuxChangePolicy", &["MountOption", "Recursive"]),
     ];
-    let mut choose = |index: usize, errors: &mut FieldErrors| {
+    let choose = |index: usize, errors: &mut FieldErrors| {
         let (field, choices) = CHOICES[index];
         if context.has(field) {
             one_of(context.str_at(field), choices, &at.child(field), errors);
@@ -259,11 +259,11 @@ pub fn host_process(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     each_container(spec, at, |container, at| {
         all += 1;
         let own = container.at("securityContext.windowsOptions.hostProcess").as_bool();
-        if let (Some(of_pod), Some(own)) = (of_pod, own) {
-            if of_pod != own {
-                let message = format!("pod hostProcess value must be identical if both are specified, was {of_pod}");
-                errors.invalid(&at.child("securityContext.windowsOptions.hostProcess"), own, message);
-            }
+        if let (Some(of_pod), Some(own)) = (of_pod, own)
+            && of_pod != own
+        {
+            let message = format!("pod hostProcess value must be identical if both are specified, was {of_pod}");
+            errors.invalid(&at.child("securityContext.windowsOptions.hostProcess"), own, message);
         }
         host += usize::from(own.or(of_pod).unwrap_or_default());
     });

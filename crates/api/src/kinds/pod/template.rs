@@ -27,11 +27,9 @@ pub fn drop_disabled_fields(object: &mut Value, path: &str) {
 
 /// A PodTemplateSpec.
 pub fn validate(template: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
-    let metadata = at.child("metadata");
     let at_annotations = at.child("annotations");
     meta::labels(template.at("metadata.labels"), &at.child("labels"), errors);
     meta::annotations(template.at("metadata.annotations"), &at_annotations, errors);
-    let _ = metadata;
     annotations::validate(template.at("metadata.annotations"), template.at("spec"), &at_annotations, errors);
     let at = at.child("spec");
     spec::validate(template.at("spec"), Place::Template, &at, errors);
@@ -105,18 +103,12 @@ fn duplicates(spec: &Value, at: &Path<'_>, warnings: &mut Vec<String>) {
         let variables = container.array_at("env");
         for (index, variable) in variables.iter().enumerate() {
             let name = variable.str_at("name");
-            let again = variables[..index].iter().rposition(|earlier| earlier.str_at("name") == name);
-            if let Some(first) = again {
-                let value = variable.str_at("value");
-                let refers = value.contains(&format!("$({name})"));
-                if !refers {
-                    let at = at.child("env");
-                    warnings.push(format!(
-                        "{}: hides previous definition of \"{name}\", which may be dropped when using apply",
-                        at.index(index)
-                    ));
-                    let _ = first;
-                }
+            let hidden = variables[..index].iter().any(|earlier| earlier.str_at("name") == name);
+            // A value that refers to the earlier one extends it.
+            if hidden && !variable.str_at("value").contains(&format!("$({name})")) {
+                let at = at.child("env");
+                let message = "which may be dropped when using apply";
+                warnings.push(format!("{}: hides previous definition of \"{name}\", {message}", at.index(index)));
             }
         }
     });

@@ -116,10 +116,10 @@ fn changed_addresses(new: &Value, old: &Value, errors: &mut FieldErrors) {
     if was.len() > now.len() && now.is_empty() {
         errors.invalid(&at.index(0), shown, "primary clusterIP can not be unset");
     }
-    if let (Some(was), Some(now)) = (was.first(), now.first()) {
-        if was != now {
-            errors.invalid(&at.index(0), shown, "may not change once set");
-        }
+    if let (Some(was), Some(now)) = (was.first(), now.first())
+        && was != now
+    {
+        errors.invalid(&at.index(0), shown, "may not change once set");
     }
     if was.len() > now.len() && now.len() == 1 {
         single_stack_said(new, "clusterIP", errors);
@@ -140,10 +140,10 @@ fn changed_families(new: &Value, old: &Value, errors: &mut FieldErrors) {
     if was.len() > now.len() && !new.filled("spec.clusterIPs") {
         errors.invalid(&at.index(0), shown, "primary ipFamily can not be unset");
     }
-    if let (Some(was), Some(now)) = (was.first(), now.first()) {
-        if was != now {
-            errors.invalid(&at.index(0), new.at("spec.clusterIPs"), "may not change once set");
-        }
+    if let (Some(was), Some(now)) = (was.first(), now.first())
+        && was != now
+    {
+        errors.invalid(&at.index(0), new.at("spec.clusterIPs"), "may not change once set");
     }
     if was.len() > now.len() && now.len() == 1 {
         single_stack_said(new, "ipFamily", errors);

@@ -64,11 +64,11 @@ pub fn update(new: &Value, old: &Value, errors: &mut FieldErrors) {
 fn topology_annotations(service: &Value, errors: &mut FieldErrors) {
     let hints = service.entry("metadata.annotations", TOPOLOGY_HINTS).as_str();
     let mode = service.entry("metadata.annotations", TOPOLOGY_MODE).as_str();
-    if let (Some(hints), Some(mode)) = (hints, mode) {
-        if hints != mode {
-            let message = format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified");
-            errors.invalid(&Path::new("metadata.annotations").key(TOPOLOGY_MODE), mode, message);
-        }
+    if let (Some(hints), Some(mode)) = (hints, mode)
+        && hints != mode
+    {
+        let message = format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified");
+        errors.invalid(&Path::new("metadata.annotations").key(TOPOLOGY_MODE), mode, message);
     }
 }
 
