@@ -1,1 +1,22 @@
 //! # kubelet
+//! Runs the pods that are bound to one node.
+//!
+//! Start at [`plan`]: the decision what to do next for a pod, a pure function of its spec, what the runtime shows and
+//! what the probes found. [`worker`] is the shell around it, one task a pod. Around them stand small owners of one
+//! thing each: [`volumes`], [`images`], [`probes`], [`cgroups`], [`status`], [`node`].
+//!
+//! Invariants: containers are reached only through the container runtime interface ([`cri`]); whatever a restart needs
+//! to know is derived from the runtime's labels and annotations, upstream's ones; everything that differs between two
+//! kubelets on one machine comes from [`config::Config`].
+#![forbid(unsafe_code)]
+
+
+pub mod cri;
+
+
+
+pub mod labels;
+pub mod observed;
+pub mod plan;
+pub mod pod;
+pub mod quantity;
