@@ -16,7 +16,14 @@ pub mod cri;
 
 
 pub mod labels;
+pub mod objects;
 pub mod observed;
 pub mod plan;
 pub mod pod;
 pub mod quantity;
+pub mod cgroups;
+pub mod config;
+pub mod qos;
+pub mod runtime;
+pub mod status;
+pub mod volumes;
