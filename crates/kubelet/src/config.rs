@@ -164,8 +164,14 @@ impl Config {
             crash_loop_max: 5 * MINUTE,
             reserved: BTreeMap::new(),
             eviction_hard: BTreeMap::from(
-                [("memory.available", "100Mi"), ("nodefs.available", "10%"), ("nodefs.inodesFree", "5%"), ("imagefs.available", "15%"), ("imagefs.inodesFree", "5%")]
-                    .map(|(signal, value)| (signal.to_owned(), value.to_owned())),
+                [
+                    ("memory.available", "100Mi"),
+                    ("nodefs.available", "10%"),
+                    ("nodefs.inodesFree", "5%"),
+                    ("imagefs.available", "15%"),
+                    ("imagefs.inodesFree", "5%"),
+                ]
+                .map(|(signal, value)| (signal.to_owned(), value.to_owned())),
             ),
             allowed_unsafe_sysctls: Vec::new(),
             enforce_allocatable: true,

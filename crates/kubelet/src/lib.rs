@@ -10,20 +10,16 @@
 //! kubelets on one machine comes from [`config::Config`].
 #![forbid(unsafe_code)]
 
-
+pub mod cgroups;
+pub mod config;
 pub mod cri;
-
-
-
 pub mod labels;
 pub mod objects;
 pub mod observed;
 pub mod plan;
 pub mod pod;
-pub mod quantity;
-pub mod cgroups;
-pub mod config;
 pub mod qos;
+pub mod quantity;
 pub mod runtime;
 pub mod status;
 pub mod volumes;

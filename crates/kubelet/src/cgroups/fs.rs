@@ -33,8 +33,9 @@ impl Hierarchies {
     /// # Errors
     /// Where nothing is, or the mounts can't be read.
     pub fn detect() -> io::Result<Self> {
-        Self::parse(&fs::read_to_string("/proc/self/mountinfo")?)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no cgroup hierarchy is mounted below /sys/fs/cgroup"))
+        Self::parse(&fs::read_to_string("/proc/self/mountinfo")?).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, "no cgroup hierarchy is mounted below /sys/fs/cgroup")
+        })
     }
 
     fn parse(mountinfo: &str) -> Option<Self> {
@@ -101,7 +102,8 @@ impl Hierarchies {
 
     /// The names right below a cgroup, in any hierarchy.
     pub fn children(&self, path: &str) -> Vec<String> {
-        let mut names: Vec<String> = self.mounts.iter().flat_map(|(mount, _)| directories(&below(mount, path))).collect();
+        let mut names: Vec<String> =
+            self.mounts.iter().flat_map(|(mount, _)| directories(&below(mount, path))).collect();
         names.sort();
         names.dedup();
         names
@@ -115,7 +117,8 @@ impl Hierarchies {
 
     /// Where a controller's file is.
     pub fn file(&self, controller: &str, path: &str, file: &str) -> Option<PathBuf> {
-        let has = |controllers: &[String]| self.version == Version::V2 || controllers.iter().any(|name| name == controller);
+        let has =
+            |controllers: &[String]| self.version == Version::V2 || controllers.iter().any(|name| name == controller);
         let (mount, _) = self.mounts.iter().find(|(_, controllers)| has(controllers))?;
         Some(below(mount, path).join(file))
     }

@@ -24,7 +24,11 @@ impl Limits {
         let mut add = |controller, file: &str, value: String| files.push((controller, file.to_owned(), value));
         let v1 = version == Version::V1;
         if let Some(shares) = self.shares {
-            if v1 { add("cpu", "cpu.shares", shares.to_string()) } else { add("cpu", "cpu.weight", weight(shares).to_string()) }
+            if v1 {
+                add("cpu", "cpu.shares", shares.to_string())
+            } else {
+                add("cpu", "cpu.weight", weight(shares).to_string())
+            }
         }
         if let Some((quota, period)) = self.quota {
             let unlimited = quota <= 0;
@@ -43,7 +47,11 @@ impl Limits {
             add("pids", "pids.max", count.to_string());
         }
         for (size, bytes) in &self.huge {
-            let file = if v1 { format!("hugetlb.{}B.limit_in_bytes", size.replace('i', "")) } else { format!("hugetlb.{}B.max", size.replace('i', "")) };
+            let file = if v1 {
+                format!("hugetlb.{}B.limit_in_bytes", size.replace('i', ""))
+            } else {
+                format!("hugetlb.{}B.max", size.replace('i', ""))
+            };
             add("hugetlb", &file, bytes.to_string());
         }
         files
@@ -82,7 +90,8 @@ mod tests {
 
     #[test]
     fn unified_files() {
-        let limits = Limits { shares: Some(1024), quota: Some((0, 100_000)), memory: Some(5), pids: Some(9), huge: vec![] };
+        let limits =
+            Limits { shares: Some(1024), quota: Some((0, 100_000)), memory: Some(5), pids: Some(9), huge: vec![] };
         let files = limits.files(Version::V2);
         let plain: Vec<_> = files.iter().map(|(_, file, value)| format!("{file}={value}")).collect();
         assert_eq!(plain, ["cpu.weight=100", "cpu.max=max 100000", "memory.max=5", "pids.max=9"]);

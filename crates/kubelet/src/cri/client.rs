@@ -7,9 +7,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::v1::{
-    self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
-};
+use super::v1::{self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient};
 
 /// How long a call may take that does not wait for a container itself; upstream's `runtimeRequestTimeout`.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -183,9 +181,8 @@ impl Runtime {
     pub async fn run_pod_sandbox(&self, config: v1::PodSandboxConfig, handler: &str) -> Result<String, Error> {
         let request = v1::RunPodSandboxRequest { config: Some(config), runtime_handler: handler.to_owned() };
         let mut client = self.runtime.clone();
-        let answer = self.call(REQUEST_TIMEOUT * 2, request, |_, request| async move {
-            client.run_pod_sandbox(request).await
-        });
+        let answer =
+            self.call(REQUEST_TIMEOUT * 2, request, |_, request| async move { client.run_pod_sandbox(request).await });
         Ok(answer.await?.pod_sandbox_id)
     }
 
@@ -193,9 +190,8 @@ impl Runtime {
     pub async fn stop_pod_sandbox(&self, id: &str) -> Result<(), Error> {
         let request = v1::StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
         let mut client = self.runtime.clone();
-        let answer = self.call(REQUEST_TIMEOUT * 2, request, |_, request| async move {
-            client.stop_pod_sandbox(request).await
-        });
+        let answer =
+            self.call(REQUEST_TIMEOUT * 2, request, |_, request| async move { client.stop_pod_sandbox(request).await });
         match answer.await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
@@ -207,8 +203,7 @@ impl Runtime {
         let request = v1::StopContainerRequest { container_id: id.to_owned(), timeout: grace_seconds };
         let patience = REQUEST_TIMEOUT + Duration::from_secs(grace_seconds.max(0).unsigned_abs());
         let mut client = self.runtime.clone();
-        let answer =
-            self.call(patience, request, |_, request| async move { client.stop_container(request).await });
+        let answer = self.call(patience, request, |_, request| async move { client.stop_container(request).await });
         match answer.await {
             Err(error) if !error.is_not_found() => Err(error),
             _ => Ok(()),
@@ -216,10 +211,16 @@ impl Runtime {
     }
 
     /// Runs a command in a container to its end. No timeout where it is zero.
-    pub async fn exec_sync(&self, id: &str, command: &[String], timeout: Duration) -> Result<v1::ExecSyncResponse, Error> {
+    pub async fn exec_sync(
+        &self,
+        id: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<v1::ExecSyncResponse, Error> {
         let seconds = i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX);
         let request = v1::ExecSyncRequest { container_id: id.to_owned(), cmd: command.to_vec(), timeout: seconds };
-        let patience = if timeout.is_zero() { Duration::from_secs(u64::from(u32::MAX)) } else { REQUEST_TIMEOUT + timeout };
+        let patience =
+            if timeout.is_zero() { Duration::from_secs(u64::from(u32::MAX)) } else { REQUEST_TIMEOUT + timeout };
         let mut client = self.runtime.clone();
         self.call(patience, request, |_, request| async move { client.exec_sync(request).await }).await
     }

@@ -37,7 +37,8 @@ impl Objects for ApiObjects {
 
     fn token<'a>(&'a self, key: &'a TokenKey) -> Answer<'a, Token> {
         Box::pin(async move {
-            let audiences: Vec<&str> = Some(key.audience.as_str()).filter(|audience| !audience.is_empty()).into_iter().collect();
+            let audiences: Vec<&str> =
+                Some(key.audience.as_str()).filter(|audience| !audience.is_empty()).into_iter().collect();
             let request = json!({
                 "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
                 "metadata": {},
@@ -47,11 +48,13 @@ impl Objects for ApiObjects {
                 },
             });
             let accounts = self.0.namespaced(&resources::SERVICE_ACCOUNTS, &key.namespace);
-            let answer = accounts.create_subresource(&key.account, "token", request.to_string(), &WriteOptions::default()).await;
+            let answer =
+                accounts.create_subresource(&key.account, "token", request.to_string(), &WriteOptions::default()).await;
             let answer: Value = serde_json::from_slice(answer.map_err(other)?.bytes())
                 .map_err(|error| ObjectError::Other(error.to_string()))?;
             let status = &answer["status"];
-            let expires: Option<jiff::Timestamp> = status["expirationTimestamp"].as_str().and_then(|text| text.parse().ok());
+            let expires: Option<jiff::Timestamp> =
+                status["expirationTimestamp"].as_str().and_then(|text| text.parse().ok());
             match (status["token"].as_str(), expires) {
                 (Some(token), Some(expires)) => Ok(Token { token: token.to_owned(), expires_at: expires.as_second() }),
                 _ => Err(ObjectError::Other("the server answered a token request without a token".into())),
@@ -83,7 +86,8 @@ impl Objects for ApiObjects {
                 let message = format!("no trust bundle of the signer {signer:?} with the labels {labels:?}");
                 return Err(ObjectError::NotFound(message));
             }
-            let mut certificates: Vec<String> = list.items.iter().flat_map(|item| certificates(&bundle(item))).collect();
+            let mut certificates: Vec<String> =
+                list.items.iter().flat_map(|item| certificates(&bundle(item))).collect();
             certificates.sort();
             certificates.dedup();
             Ok(certificates.concat())

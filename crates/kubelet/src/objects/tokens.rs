@@ -51,9 +51,10 @@ impl Tokens {
                 Ok(token)
             }
             (Err(error), None) => Err(ObjectError::Other(format!("failed to fetch token: {error}"))),
-            (Err(error), Some(old)) if old.expires_at <= now => {
-                Err(ObjectError::Other(format!("token {}/{} expired and refresh failed: {error}", key.namespace, key.account)))
-            }
+            (Err(error), Some(old)) if old.expires_at <= now => Err(ObjectError::Other(format!(
+                "token {}/{} expired and refresh failed: {error}",
+                key.namespace, key.account
+            ))),
             (Err(error), Some(old)) => {
                 tracing::warn!(pod = key.pod_uid, %error, "a token could not be renewed");
                 Ok(old.token)

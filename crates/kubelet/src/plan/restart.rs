@@ -66,7 +66,9 @@ pub fn matching_rule(container: &Container, exit_code: i32) -> Option<&Container
 /// Whether some container's exit may restart them all.
 pub fn all_could(pod: &Pod) -> bool {
     let containers = pod.init_containers().iter().chain(pod.containers());
-    containers.flat_map(|container| container.restart_policy_rules.iter().flatten()).any(|rule| rule.action == RESTART_ALL)
+    containers
+        .flat_map(|container| container.restart_policy_rules.iter().flatten())
+        .any(|rule| rule.action == RESTART_ALL)
 }
 
 /// Whether all containers are to be restarted now: it has begun, or one exited with such a rule.

@@ -36,7 +36,15 @@ fn seen(pod: &Pod, ready: bool, containers: &[&str]) -> Observed {
             _ => (RunState::Unknown, 0),
         };
         let sandbox = "s0".into();
-        Seen { id: format!("id-{name}"), name: name.into(), sandbox, state, exit_code, hash: labels::hash(&spec), ..Seen::default() }
+        Seen {
+            id: format!("id-{name}"),
+            name: name.into(),
+            sandbox,
+            state,
+            exit_code,
+            hash: labels::hash(&spec),
+            ..Seen::default()
+        }
     });
     Observed { containers: containers.collect(), sandboxes: vec![sandbox] }
 }
@@ -130,7 +138,8 @@ fn a_sidecar_does_not_keep_a_finished_pod_alive() {
 
 #[test]
 fn a_sidecar_with_a_startup_probe_holds_the_next_back() {
-    let slow = json!({"name": "s", "image": "i", "restartPolicy": "Always", "startupProbe": {"exec": {"command": ["x"]}}});
+    let slow =
+        json!({"name": "s", "image": "i", "restartPolicy": "Always", "startupProbe": {"exec": {"command": ["x"]}}});
     let pod = pod("Always", json!([slow, c("j")]), json!([c("a")]));
     let observed = seen(&pod, true, &["s=run"]);
     let mut findings = Findings::default();

@@ -147,8 +147,10 @@ mod tests {
     const HOST: &str = "# node\nnameserver 192.0.2.1\nsearch example.com. .\noptions ndots:2 rotate\n";
 
     fn of(spec: Value) -> (String, usize) {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec})).unwrap();
-        let settings = Settings { host: Some(HOST), cluster_dns: &["10.0.0.10".into()], cluster_domain: "cluster.local" };
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec})).unwrap();
+        let settings =
+            Settings { host: Some(HOST), cluster_dns: &["10.0.0.10".into()], cluster_domain: "cluster.local" };
         let (dns, events) = config(&pod, settings);
         (format!("{} | {} | {}", dns.servers.join(" "), dns.searches.join(" "), dns.options.join(" ")), events.len())
     }
@@ -166,7 +168,8 @@ mod tests {
 
     #[test]
     fn too_many_servers_are_cut_and_told() {
-        let (line, events) = of(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1", "2", "3", "4"]}}));
+        let (line, events) =
+            of(json!({"containers": [], "dnsPolicy": "None", "dnsConfig": {"nameservers": ["1", "2", "3", "4"]}}));
         assert_eq!((line.as_str(), events), ("1 2 3 |  | ", 1));
     }
 }

@@ -104,7 +104,12 @@ fn env_from(container: &Container, sources: &Sources<'_>, own: &mut BTreeMap<Str
 }
 
 /// `None` where the variable is left out: its source is optional and missing.
-fn from_source(pod: &Pod, container: &Container, source: &EnvVarSource, sources: &Sources<'_>) -> Result<Option<String>, String> {
+fn from_source(
+    pod: &Pod,
+    container: &Container,
+    source: &EnvVarSource,
+    sources: &Sources<'_>,
+) -> Result<Option<String>, String> {
     let namespace = pod.namespace();
     if let Some(field) = &source.field_ref {
         fields::field(pod, &field.field_path, sources.node).map(Some)
@@ -134,13 +139,18 @@ fn from_source(pod: &Pod, container: &Container, source: &EnvVarSource, sources:
         }
     } else if let Some(key) = &source.file_key_ref {
         let volume = &key.volume_name;
-        let root = (sources.volume)(volume).ok_or_else(|| format!("cannot find the volume {volume:?} referenced by FileKeyRef"))?;
+        let root = (sources.volume)(volume)
+            .ok_or_else(|| format!("cannot find the volume {volume:?} referenced by FileKeyRef"))?;
         let path = crate::volumes::subpath::resolve(&root, &key.path).map_err(|error| error.to_string())?;
         let value = std::fs::read_to_string(&path).ok().and_then(|text| in_file(&text, &key.key).ok());
         match value.ok_or("couldn't parse env file")? {
             value if !value.is_empty() => Ok(Some(value)),
             _ if key.optional == Some(true) => Ok(None),
-            _ => Err(format!("environment variable key {:?} not found in file {:?}", key.key, path.display().to_string())),
+            _ => Err(format!(
+                "environment variable key {:?} not found in file {:?}",
+                key.key,
+                path.display().to_string()
+            )),
         }
     } else {
         Ok(Some(String::new()))
@@ -190,7 +200,10 @@ pub fn in_file(text: &str, key: &str) -> Result<String, String> {
             whole.push_str(rest);
             whole.push('\n');
             let Some((_, next)) = lines.next() else {
-                return Err(format!("invalid environment variable format starting at line {}: unclosed single quote", at + 1));
+                return Err(format!(
+                    "invalid environment variable format starting at line {}: unclosed single quote",
+                    at + 1
+                ));
             };
             rest = next;
         };
@@ -213,17 +226,27 @@ mod tests {
     use serde_json::{Value, json};
 
     fn built(container: Value) -> Result<BTreeMap<String, String>, String> {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": {"containers": []}})).unwrap();
+        let pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": {"containers": []}}))
+                .unwrap();
         let container: Container = serde_json::from_value(container).unwrap();
-        let map: ConfigMap = serde_json::from_value(json!({"metadata": {}, "data": {"k": "v", "data-1": "x"}})).unwrap();
+        let map: ConfigMap =
+            serde_json::from_value(json!({"metadata": {}, "data": {"k": "v", "data-1": "x"}})).unwrap();
         let secret: Secret = serde_json::from_value(json!({"metadata": {}, "data": {"s": "cw=="}})).unwrap();
-        build(&pod, &container, &Sources {
-            config_maps: &BTreeMap::from([("map".to_owned(), Arc::new(map))]),
-            secrets: &BTreeMap::from([("secret".to_owned(), Arc::new(secret))]),
-            services: &BTreeMap::from([("SVC".to_owned(), "10.0.0.1".to_owned()), ("A".to_owned(), "service".to_owned())]),
-            node: fields::Node { host_ips: &[], pod_ips: &[], allocatable: &ResourceList::new() },
-            volume: &|_| None,
-        })
+        build(
+            &pod,
+            &container,
+            &Sources {
+                config_maps: &BTreeMap::from([("map".to_owned(), Arc::new(map))]),
+                secrets: &BTreeMap::from([("secret".to_owned(), Arc::new(secret))]),
+                services: &BTreeMap::from([
+                    ("SVC".to_owned(), "10.0.0.1".to_owned()),
+                    ("A".to_owned(), "service".to_owned()),
+                ]),
+                node: fields::Node { host_ips: &[], pod_ips: &[], allocatable: &ResourceList::new() },
+                volume: &|_| None,
+            },
+        )
     }
 
     #[test]
@@ -232,7 +255,16 @@ mod tests {
             "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)-$(P_k)-$(SVC)-$(LATER)"}, {"name": "LATER", "value": "z"},
                     {"name": "K", "valueFrom": {"configMapKeyRef": {"name": "map", "key": "data-1"}}}]}))
         .unwrap();
-        let expected = [("A", "1"), ("B", "1-v-10.0.0.1-$(LATER)"), ("K", "x"), ("LATER", "z"), ("P_data-1", "x"), ("P_k", "v"), ("SVC", "10.0.0.1"), ("s", "s")];
+        let expected = [
+            ("A", "1"),
+            ("B", "1-v-10.0.0.1-$(LATER)"),
+            ("K", "x"),
+            ("LATER", "z"),
+            ("P_data-1", "x"),
+            ("P_k", "v"),
+            ("SVC", "10.0.0.1"),
+            ("s", "s"),
+        ];
         assert_eq!(own, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
     }
 
@@ -248,8 +280,10 @@ mod tests {
 
     #[test]
     fn what_is_optional_is_left_out() {
-        let own = built(json!({"name": "c", "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": true}}}],
-            "envFrom": [{"configMapRef": {"name": "none", "optional": true}}]}));
+        let own = built(
+            json!({"name": "c", "env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": true}}}],
+            "envFrom": [{"configMapRef": {"name": "none", "optional": true}}]}),
+        );
         assert!(!own.unwrap().contains_key("X"));
     }
 

@@ -84,7 +84,12 @@ pub fn go_quote(text: &str) -> String {
 ///
 /// # Errors
 /// Where the container or the resource is none that may be asked for.
-pub fn resource(pod: &Pod, own: Option<&Container>, selector: &ResourceFieldSelector, node: Node<'_>) -> Result<String, String> {
+pub fn resource(
+    pod: &Pod,
+    own: Option<&Container>,
+    selector: &ResourceFieldSelector,
+    node: Node<'_>,
+) -> Result<String, String> {
     let named = selector.container_name.as_deref().filter(|name| !name.is_empty());
     let container = match (named, own) {
         (Some(name), _) => {
@@ -151,7 +156,11 @@ mod tests {
     #[case("status.podIPs", "10.0.0.1,fd00::1")]
     #[case("status.hostIP", "192.0.2.1")]
     fn fields(#[case] path: &str, #[case] expected: &str) {
-        let node = Node { host_ips: &["192.0.2.1".into()], pod_ips: &["fd00::1".into(), "10.0.0.1".into()], allocatable: &ResourceList::new() };
+        let node = Node {
+            host_ips: &["192.0.2.1".into()],
+            pod_ips: &["fd00::1".into(), "10.0.0.1".into()],
+            allocatable: &ResourceList::new(),
+        };
         assert_eq!(field(&pod(), path, node).unwrap(), expected);
     }
 
@@ -165,7 +174,8 @@ mod tests {
     fn resources(#[case] path: &str, #[case] divisor: &str, #[case] expected: &str) {
         let allocatable = ResourceList::from([("memory".to_owned(), Quantity::bytes(64 << 20))]);
         let node = Node { host_ips: &[], pod_ips: &[], allocatable: &allocatable };
-        let selector = serde_json::from_value(json!({"containerName": "c", "resource": path, "divisor": divisor})).unwrap();
+        let selector =
+            serde_json::from_value(json!({"containerName": "c", "resource": path, "divisor": divisor})).unwrap();
         assert_eq!(resource(&pod(), None, &selector, node).unwrap(), expected);
     }
 }

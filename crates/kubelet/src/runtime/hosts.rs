@@ -40,7 +40,9 @@ pub fn kernel_name(pod: &Pod, hostname: &str, domain: &str) -> Result<String, St
     let fqdn = format!("{hostname}.{domain}");
     if fqdn.len() > NODENAME_CHARS_MAX {
         let (max, length) = (NODENAME_CHARS_MAX, fqdn.len());
-        return Err(format!("failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long ({max} characters is the max, {length} characters requested)"));
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long ({max} characters is the max, {length} characters requested)"
+        ));
     }
     Ok(fqdn)
 }
@@ -81,7 +83,8 @@ fn entries(aliases: &[HostAlias]) -> String {
     if aliases.is_empty() {
         return String::new();
     }
-    let line = |alias: &HostAlias| format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"));
+    let line =
+        |alias: &HostAlias| format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"));
     format!("\n# Entries added by HostAliases.\n{}", aliases.iter().map(line).collect::<String>())
 }
 
@@ -118,6 +121,8 @@ mod tests {
         let aliases = [HostAlias { ip: "1.2.3.4".into(), hostnames: Some(vec!["foo".into(), "bar".into()]) }];
         let text = managed(&["10.0.0.2".into()], "h", "s.ns.svc.c", &aliases);
         assert!(text.starts_with("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"));
-        assert!(text.ends_with("fe00::2\tip6-allrouters\n10.0.0.2\th.s.ns.svc.c\th\n\n# Entries added by HostAliases.\n1.2.3.4\tfoo\tbar\n"));
+        assert!(text.ends_with(
+            "fe00::2\tip6-allrouters\n10.0.0.2\th.s.ns.svc.c\th\n\n# Entries added by HostAliases.\n1.2.3.4\tfoo\tbar\n"
+        ));
     }
 }

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
-use k8s_openapi::api::core::v1::{AppArmorProfile, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    AppArmorProfile, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext,
+};
 
 use crate::{
     cri::v1::{
@@ -103,7 +105,8 @@ pub fn container(
     let context = effective(pod, container);
     let of_pod = pod_context(pod);
     let unmasked = context.proc_mount.as_deref() == Some("Unmasked");
-    let paths = |paths: &[&str]| if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() };
+    let paths =
+        |paths: &[&str]| if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() };
     let own_seccomp = container.security_context.as_ref().and_then(|own| own.seccomp_profile.as_ref());
     let profile = own_seccomp.or_else(|| of_pod.and_then(|own| own.seccomp_profile.as_ref()));
     let apparmor = apparmor(pod, container)?.filter(|_| settings.apparmor);
@@ -137,7 +140,8 @@ pub fn container(
 /// Where a policy is none.
 pub fn sandbox(pod: &Pod) -> Result<LinuxSandboxSecurityContext, String> {
     let context = pod_context(pod);
-    let privileged = |container: &Container| container.security_context.as_ref().and_then(|own| own.privileged) == Some(true);
+    let privileged =
+        |container: &Container| container.security_context.as_ref().and_then(|own| own.privileged) == Some(true);
     let number = |value: Option<i64>| value.map(|value| Int64Value { value });
     Ok(LinuxSandboxSecurityContext {
         namespace_options: Some(namespaces(pod)),
@@ -148,7 +152,10 @@ pub fn sandbox(pod: &Pod) -> Result<LinuxSandboxSecurityContext, String> {
         supplemental_groups: groups(context),
         supplemental_groups_policy: policy(context)? as i32,
         privileged: pod.all_containers().iter().any(|(_, container)| privileged(container)),
-        seccomp: Some(SecurityProfile { profile_type: ProfileType::RuntimeDefault as i32, localhost_ref: String::new() }),
+        seccomp: Some(SecurityProfile {
+            profile_type: ProfileType::RuntimeDefault as i32,
+            localhost_ref: String::new(),
+        }),
         apparmor: None,
     })
 }
@@ -175,7 +182,10 @@ pub fn namespaces(pod: &Pod) -> NamespaceOption {
 
 fn groups(context: Option<&PodSecurityContext>) -> Vec<i64> {
     let fs_group = context.and_then(|own| own.fs_group);
-    fs_group.into_iter().chain(context.into_iter().flat_map(|own| own.supplemental_groups.iter().flatten().copied())).collect()
+    fs_group
+        .into_iter()
+        .chain(context.into_iter().flat_map(|own| own.supplemental_groups.iter().flatten().copied()))
+        .collect()
 }
 
 fn policy(context: Option<&PodSecurityContext>) -> Result<SupplementalGroupsPolicy, String> {
@@ -212,7 +222,8 @@ fn seccomp(profile: Option<&SeccompProfile>, settings: Settings<'_>) -> Result<S
 
 fn apparmor(pod: &Pod, container: &Container) -> Result<Option<SecurityProfile>, String> {
     let own = container.security_context.as_ref().and_then(|own| own.app_armor_profile.as_ref());
-    let profile: Option<&AppArmorProfile> = own.or_else(|| pod_context(pod).and_then(|own| own.app_armor_profile.as_ref()));
+    let profile: Option<&AppArmorProfile> =
+        own.or_else(|| pod_context(pod).and_then(|own| own.app_armor_profile.as_ref()));
     let Some(profile) = profile else { return Ok(None) };
     let (kind, localhost_ref) = match profile.type_.as_str() {
         "RuntimeDefault" => (ProfileType::RuntimeDefault, String::new()),
@@ -238,7 +249,9 @@ mod tests {
         .unwrap()
     }
 
-    const SETTINGS: Settings<'_> = Settings { seccomp_root: Path::new(), seccomp_default: false, apparmor: false };
+    fn settings() -> Settings<'static> {
+        Settings { seccomp_root: Path::new("/"), seccomp_default: false, apparmor: false }
+    }
 
     #[rstest]
     #[case(json!({"runAsNonRoot": true}), json!({}), Some(0), "", Some("container has runAsNonRoot and image will run as root (pod: \"p_ns(u)\", container: c)"))]
@@ -247,7 +260,13 @@ mod tests {
     #[case(json!({"runAsNonRoot": true, "runAsUser": 5}), json!({}), Some(0), "", None)]
     #[case(json!({"runAsNonRoot": true}), json!({"runAsNonRoot": false}), Some(0), "", None)]
     #[case(json!({"runAsNonRoot": true}), json!({}), Some(7), "", None)]
-    fn non_root(#[case] of_pod: Value, #[case] own: Value, #[case] uid: Option<i64>, #[case] name: &str, #[case] expected: Option<&str>) {
+    fn non_root(
+        #[case] of_pod: Value,
+        #[case] own: Value,
+        #[case] uid: Option<i64>,
+        #[case] name: &str,
+        #[case] expected: Option<&str>,
+    ) {
         let pod = pod(of_pod, own);
         let verdict = verify_non_root(&pod, &pod.containers()[0], &ImageUser { uid, name: name.into() });
         assert_eq!(verdict.err().as_deref(), expected);
@@ -259,7 +278,7 @@ mod tests {
             json!({"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4], "seccompProfile": {"type": "RuntimeDefault"}}),
             json!({"runAsUser": 9, "allowPrivilegeEscalation": false, "capabilities": {"add": ["NET_ADMIN"], "drop": ["ALL"]}, "procMount": "Unmasked"}),
         );
-        let told = container(&pod, &pod.containers()[0], &ImageUser::default(), SETTINGS).unwrap();
+        let told = container(&pod, &pod.containers()[0], &ImageUser::default(), settings()).unwrap();
         assert_eq!((told.run_as_user.unwrap().value, told.run_as_group.unwrap().value), (9, 2));
         assert_eq!(told.supplemental_groups, [3, 4]);
         assert!(told.no_new_privs && told.masked_paths.is_empty());
@@ -270,7 +289,9 @@ mod tests {
     #[test]
     fn nothing_said_is_unconfined_as_the_image_says() {
         let pod = pod(json!({}), json!({}));
-        let told = container(&pod, &pod.containers()[0], &ImageUser { uid: Some(65534), name: String::new() }, SETTINGS).unwrap();
+        let told =
+            container(&pod, &pod.containers()[0], &ImageUser { uid: Some(65534), name: String::new() }, settings())
+                .unwrap();
         assert_eq!(told.run_as_user.unwrap().value, 65534);
         assert_eq!(told.seccomp.unwrap().profile_type, ProfileType::Unconfined as i32);
         assert_eq!(told.namespace_options.unwrap().pid, NamespaceMode::Container as i32);

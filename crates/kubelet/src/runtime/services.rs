@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Service;
 
 /// Those of the API server's own service, and with `links` those of the pod's namespace.
-pub fn variables<'a>(services: impl Iterator<Item = &'a Service>, namespace: &str, links: bool) -> BTreeMap<String, String> {
+pub fn variables<'a>(
+    services: impl Iterator<Item = &'a Service>,
+    namespace: &str,
+    links: bool,
+) -> BTreeMap<String, String> {
     let mut chosen: BTreeMap<&str, &Service> = BTreeMap::new();
     for service in services.filter(|service| cluster_ip(service).is_some()) {
         let name = service.metadata.name.as_deref().unwrap_or_default();
@@ -80,12 +84,24 @@ mod tests {
         assert_eq!(without["KUBERNETES_SERVICE_HOST"], "10.0.0.1");
         assert!(without.keys().all(|key| key.starts_with("KUBERNETES_")));
         let with = variables(services.iter(), "ns", true);
-        let own: Vec<_> = with.iter().filter(|(key, _)| key.starts_with("MY_APP")).map(|(key, value)| format!("{key}={value}")).collect();
-        assert_eq!(own, [
-            "MY_APP_PORT=tcp://10.0.0.2:443", "MY_APP_PORT_443_TCP=tcp://10.0.0.2:443", "MY_APP_PORT_443_TCP_ADDR=10.0.0.2",
-            "MY_APP_PORT_443_TCP_PORT=443", "MY_APP_PORT_443_TCP_PROTO=tcp", "MY_APP_SERVICE_HOST=10.0.0.2",
-            "MY_APP_SERVICE_PORT=443", "MY_APP_SERVICE_PORT_P_1=443",
-        ]);
+        let own: Vec<_> = with
+            .iter()
+            .filter(|(key, _)| key.starts_with("MY_APP"))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(
+            own,
+            [
+                "MY_APP_PORT=tcp://10.0.0.2:443",
+                "MY_APP_PORT_443_TCP=tcp://10.0.0.2:443",
+                "MY_APP_PORT_443_TCP_ADDR=10.0.0.2",
+                "MY_APP_PORT_443_TCP_PORT=443",
+                "MY_APP_PORT_443_TCP_PROTO=tcp",
+                "MY_APP_SERVICE_HOST=10.0.0.2",
+                "MY_APP_SERVICE_PORT=443",
+                "MY_APP_SERVICE_PORT_P_1=443",
+            ]
+        );
         assert!(!with.contains_key("FAR_SERVICE_HOST") && !with.contains_key("HEADLESS_SERVICE_HOST"));
     }
 }

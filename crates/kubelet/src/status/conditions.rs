@@ -47,7 +47,8 @@ pub fn generate(pod: &Pod, old: &PodStatus, observed: &Observed, status: &mut Po
     add("PodScheduled", Verdict::yes());
     if restart::all_could(pod) {
         let verdict = restarting(pod, old, observed, &phase);
-        conditions.push(PodCondition { observed_generation: None, ..verdict.condition("AllContainersRestarting", pod) });
+        conditions
+            .push(PodCondition { observed_generation: None, ..verdict.condition("AllContainersRestarting", pod) });
     }
     status.conditions = Some(conditions);
 }
@@ -151,7 +152,8 @@ fn initialized(pod: &Pod, old: &PodStatus, statuses: &[&ContainerStatus], phase:
         return Verdict::yes();
     }
     let message = list("unknown", &unknown, "incomplete", &incomplete);
-    let before = old.conditions.iter().flatten().any(|condition| condition.type_ == "Initialized" && condition.status == "True");
+    let before =
+        old.conditions.iter().flatten().any(|condition| condition.type_ == "Initialized" && condition.status == "True");
     if message.is_empty() || before { Verdict::yes() } else { Verdict::no("ContainersNotInitialized", message) }
 }
 

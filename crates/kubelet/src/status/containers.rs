@@ -97,7 +97,8 @@ impl Builder<'_> {
             status.last_state = Some(lost(RESTARTING_ALL, message));
             status.restart_count = old.restart_count + 1;
         } else if old_state.running.is_some() && terminated(&status.last_state).is_none() {
-            let message = "The container could not be located when the pod was deleted.  The container used to be Running";
+            let message =
+                "The container could not be located when the pod was deleted.  The container used to be Running";
             status.last_state = Some(lost(LOST, message));
             if !self.input.pod.is_deleted() {
                 status.restart_count += 1;
@@ -106,7 +107,12 @@ impl Builder<'_> {
         status
     }
 
-    fn convert(&self, container: &Container, seen: &observed::Container, old: Option<&ContainerStatus>) -> ContainerStatus {
+    fn convert(
+        &self,
+        container: &Container,
+        seen: &observed::Container,
+        old: Option<&ContainerStatus>,
+    ) -> ContainerStatus {
         let id = format!("{}://{}", self.input.runtime, seen.id);
         let mut status = ContainerStatus {
             name: container.name.clone(),
@@ -126,7 +132,8 @@ impl Builder<'_> {
             status.restart_count = status.restart_count.max(old.restart_count);
             let replaced = old.container_id != status.container_id;
             let last = terminated(&old.state).filter(|_| replaced).or_else(|| terminated(&old.last_state));
-            status.last_state = last.map(|last| ContainerState { terminated: Some(last.clone()), ..Default::default() });
+            status.last_state =
+                last.map(|last| ContainerState { terminated: Some(last.clone()), ..Default::default() });
             if seen.state == RunState::Running && !replaced {
                 status.started = old.started;
             }
@@ -145,7 +152,9 @@ impl Builder<'_> {
                 }
             }
             RunState::Exited => exited(seen, id),
-            RunState::Unknown if old.is_some_and(|old| old.state.as_ref().is_some_and(|state| state.running.is_some())) => {
+            RunState::Unknown
+                if old.is_some_and(|old| old.state.as_ref().is_some_and(|state| state.running.is_some())) =>
+            {
                 status.restart_count = old.map_or(0, |old| old.restart_count) + 1;
                 let reason = if self.all { RESTARTING_ALL } else { LOST };
                 lost(reason, "The container could not be located when the pod was terminated")

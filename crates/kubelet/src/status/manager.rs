@@ -169,9 +169,9 @@ impl StatusManager {
 
     fn due(&self, busy: &HashSet<String>, wait: &HashSet<String>) -> Vec<String> {
         let entries = self.entries.lock();
-        let due = entries.iter().filter(|(uid, entry)| {
-            entry.written < entry.version && !busy.contains(*uid) && !wait.contains(*uid)
-        });
+        let due = entries
+            .iter()
+            .filter(|(uid, entry)| entry.written < entry.version && !busy.contains(*uid) && !wait.contains(*uid));
         due.map(|(uid, _)| uid.clone()).collect()
     }
 
@@ -255,7 +255,8 @@ impl StatusManager {
 /// What has no end when all of the pod is gone gets one. Upstream: `TerminatePod`.
 fn end(pod: &Pod, status: &mut PodStatus) {
     const MESSAGE: &str = "The container could not be located when the pod was terminated";
-    let is_terminated = |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let is_terminated =
+        |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.terminated.is_some());
     let finish = |status: &mut ContainerStatus| status.state = Some(lost("ContainerStatusUnknown", MESSAGE));
     if initialized(pod) {
         for status in status.container_statuses.iter_mut().flatten().filter(|status| !is_terminated(status)) {
@@ -286,7 +287,9 @@ fn initialized(pod: &Pod) -> bool {
     let Some(status) = &pod.status else { return false };
     let ended = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
     let mut statuses = status.container_statuses.iter().flatten();
-    if statuses.any(|status| ended(&status.last_state).is_some() || status.state.as_ref().is_none_or(|state| state.waiting.is_none())) {
+    if statuses.any(|status| {
+        ended(&status.last_state).is_some() || status.state.as_ref().is_none_or(|state| state.waiting.is_none())
+    }) {
         return true;
     }
     let found = status.init_container_statuses.iter().flatten().find(|status| status.name == last.name);
@@ -294,7 +297,9 @@ fn initialized(pod: &Pod) -> bool {
         if is_sidecar(last) {
             status.started == Some(true) && status.state.as_ref().is_some_and(|state| state.running.is_some())
         } else {
-            [&status.last_state, &status.state].into_iter().any(|state| ended(state).is_some_and(|exit| exit.exit_code == 0))
+            [&status.last_state, &status.state]
+                .into_iter()
+                .any(|state| ended(state).is_some_and(|exit| exit.exit_code == 0))
         }
     })
 }
@@ -304,7 +309,9 @@ fn check_transition(pod: &Pod, old: &PodStatus, new: &PodStatus) -> Result<(), S
     if pod.restart_policy() == "Always" || restart::all_could(pod) {
         return Ok(());
     }
-    let find = |list: &Option<Vec<ContainerStatus>>, name: &str| list.iter().flatten().find(|status| status.name == name).cloned();
+    let find = |list: &Option<Vec<ContainerStatus>>, name: &str| {
+        list.iter().flatten().find(|status| status.name == name).cloned()
+    };
     let ended = |status: ContainerStatus| status.state.and_then(|state| state.terminated);
     let check = |containers: &[k8s_openapi::api::core::v1::Container], old: &_, new: &_, kind: &str| {
         for container in containers.iter().filter(|container| !is_sidecar(container)) {
@@ -330,7 +337,8 @@ fn transition_times(status: &mut PodStatus, old: &PodStatus, now: i64) {
         }
         let before = old.conditions.iter().flatten().find(|before| before.type_ == condition.type_);
         let unchanged = before.filter(|before| before.status == condition.status);
-        condition.last_transition_time = unchanged.map_or_else(|| time(now), |before| before.last_transition_time.clone());
+        condition.last_transition_time =
+            unchanged.map_or_else(|| time(now), |before| before.last_transition_time.clone());
     }
 }
 
@@ -361,7 +369,9 @@ fn normalize(pod: &Pod, status: &mut PodStatus) {
             }
         }
     };
-    for list in [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses] {
+    for list in
+        [&mut status.container_statuses, &mut status.init_container_statuses, &mut status.ephemeral_container_statuses]
+    {
         for status in list.iter_mut().flatten() {
             state(&mut status.state);
             state(&mut status.last_state);

@@ -103,7 +103,8 @@ fn settle_phase(input: Input<'_>, phase: &str, status: &mut PodStatus) {
     }
     if phase == old {
         let known = input.pod.status.as_ref();
-        let text = |own: &Option<String>, api: Option<&String>| own.as_ref().or(api).filter(|text| !text.is_empty()).cloned();
+        let text =
+            |own: &Option<String>, api: Option<&String>| own.as_ref().or(api).filter(|text| !text.is_empty()).cloned();
         status.reason = text(&input.old.reason, known.and_then(|status| status.reason.as_ref()));
         status.message = text(&input.old.message, known.and_then(|status| status.message.as_ref()));
     }
@@ -129,7 +130,8 @@ fn addresses(input: Input<'_>, status: &mut PodStatus) {
         }
     }
     status.pod_ip = ips.first().cloned();
-    status.pod_ips = Some(ips).filter(|ips| !ips.is_empty()).map(|ips| ips.into_iter().map(|ip| PodIP { ip }).collect());
+    status.pod_ips =
+        Some(ips).filter(|ips| !ips.is_empty()).map(|ips| ips.into_iter().map(|ip| PodIP { ip }).collect());
 }
 
 /// A pod that has ended keeps its addresses in its status.

@@ -77,7 +77,8 @@ pub fn diff(old: &Map<String, Value>, new: &Map<String, Value>) -> Map<String, V
 }
 
 fn list_changes(name: &str, merge_key: &str, old: &[Value], new: &[Value], changes: &mut Map<String, Value>) {
-    let find = |list: &[Value], item: &Value| list.iter().find(|other| other.get(merge_key) == item.get(merge_key)).cloned();
+    let find =
+        |list: &[Value], item: &Value| list.iter().find(|other| other.get(merge_key) == item.get(merge_key)).cloned();
     let mut items: Vec<Value> = Vec::new();
     for item in new {
         match find(old, item) {
@@ -130,8 +131,12 @@ mod tests {
 
     #[test]
     fn others_conditions_are_the_servers() {
-        let server = status(json!({"conditions": [{"type": "www.example.com/gate", "status": "True"}, {"type": "Ready", "status": "False"}]}));
-        let ours = status(json!({"phase": "Running", "conditions": [{"type": "www.example.com/gate", "status": "False"}, {"type": "Ready", "status": "True"}]}));
+        let server = status(
+            json!({"conditions": [{"type": "www.example.com/gate", "status": "True"}, {"type": "Ready", "status": "False"}]}),
+        );
+        let ours = status(
+            json!({"phase": "Running", "conditions": [{"type": "www.example.com/gate", "status": "False"}, {"type": "Ready", "status": "True"}]}),
+        );
         let merged = merge(&server, &ours);
         let list: Vec<_> = merged.conditions.unwrap().into_iter().map(|c| (c.type_, c.status)).collect();
         assert_eq!(list, [("www.example.com/gate".into(), "True".into()), ("Ready".into(), "True".into())]);

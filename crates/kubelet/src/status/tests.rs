@@ -118,7 +118,8 @@ fn an_ended_pod_has_a_last_phase_whatever_its_policy() {
 
 #[test]
 fn a_terminal_phase_stays() {
-    let case = Case::new(two("Always"), json!({"phase": "Failed", "reason": "Evicted", "message": "m"}), &["a=run", "b=run"]);
+    let case =
+        Case::new(two("Always"), json!({"phase": "Failed", "reason": "Evicted", "message": "m"}), &["a=run", "b=run"]);
     let status = case.status();
     assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("Evicted")));
 }
@@ -128,7 +129,10 @@ fn a_new_pod_waits() {
     let status = Case::new(two("Always"), json!({}), &["none"]).status();
     let first = &status.container_statuses.as_ref().unwrap()[0];
     let waiting = first.state.as_ref().unwrap().waiting.as_ref().unwrap();
-    assert_eq!((waiting.reason.as_deref(), first.ready, first.started), (Some("ContainerCreating"), false, Some(false)));
+    assert_eq!(
+        (waiting.reason.as_deref(), first.ready, first.started),
+        (Some("ContainerCreating"), false, Some(false))
+    );
     let not = |reason: &str, message: &str| ("False".to_owned(), reason.to_owned(), message.to_owned());
     assert_eq!(condition(&status, "PodReadyToStartContainers"), not("PodSandboxNotReady", "no pod sandbox exists"));
     assert_eq!(condition(&status, "Ready"), not("ContainersNotReady", "containers with unready status: [a b]"));

@@ -163,11 +163,14 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter().map(|(path, data)| ((*path).to_owned(), File { data: data.as_bytes().to_vec(), mode: 0o640, owner: None })).collect()
+        list.iter()
+            .map(|(path, data)| ((*path).to_owned(), File { data: data.as_bytes().to_vec(), mode: 0o640, owner: None }))
+            .collect()
     }
 
     fn seen(target: &Path) -> Vec<String> {
-        let mut names: Vec<_> = fs::read_dir(target).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(target).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| !name.starts_with(".."));
         names.sort();
         names
@@ -186,7 +189,10 @@ mod tests {
         assert!(!write(target, &files(&[("a", "1"), ("d/b", "2")]), now).unwrap());
         assert_eq!(fs::read_link(target.join(DATA)).unwrap(), first);
         assert!(write(target, &files(&[("a", "3")]), now).unwrap());
-        assert_eq!((seen(target), fs::read_to_string(target.join("a")).unwrap()), (vec!["a".to_owned()], "3".to_owned()));
+        assert_eq!(
+            (seen(target), fs::read_to_string(target.join("a")).unwrap()),
+            (vec!["a".to_owned()], "3".to_owned())
+        );
         assert!(!target.join(first).exists());
         assert_eq!(fs::read_dir(target).unwrap().count(), 3);
     }

@@ -18,12 +18,13 @@ pub fn check(path: &Path, type_: &str) -> Result<(), String> {
     let fail = |what: &str| Err(format!("hostPath type check failed: {shown} is not {what}"));
     match type_ {
         "" => Ok(()),
-        "DirectoryOrCreate" if missing => {
-            fs::create_dir_all(path).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755))).map_err(|error| error.to_string())
-        }
+        "DirectoryOrCreate" if missing => fs::create_dir_all(path)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
+            .map_err(|error| error.to_string()),
         "FileOrCreate" if missing => {
             let made = fs::OpenOptions::new().create(true).append(true).open(path);
-            made.and_then(|_| fs::set_permissions(path, fs::Permissions::from_mode(0o644))).map_err(|error| error.to_string())
+            made.and_then(|_| fs::set_permissions(path, fs::Permissions::from_mode(0o644)))
+                .map_err(|error| error.to_string())
         }
         "DirectoryOrCreate" | "Directory" if !is(fs::FileType::is_dir) => fail("a directory"),
         "FileOrCreate" | "File" if !is(fs::FileType::is_file) => fail("a file"),

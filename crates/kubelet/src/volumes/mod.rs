@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolumeClaim, PersistentVolume, Pod, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 
 use crate::{
     objects::{Objects, Tokens},
@@ -116,7 +116,13 @@ impl Volumes {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
-    async fn mount_one(&self, pod: &Pod, volume: &Volume, sources: &payload::Sources<'_>, now: jiff::Timestamp) -> Result<(), String> {
+    async fn mount_one(
+        &self,
+        pod: &Pod,
+        volume: &Volume,
+        sources: &payload::Sources<'_>,
+        now: jiff::Timestamp,
+    ) -> Result<(), String> {
         let group = fs_group(pod);
         let own = |plugin| self.own_path(pod, plugin, &volume.name);
         let mode = |mode: Option<i32>| mode.unwrap_or(payload::MODE_DEFAULT);
@@ -127,17 +133,25 @@ impl Volumes {
             return host_path::check(Path::new(&source.path), source.type_.as_deref().unwrap_or_default());
         }
         if let Some(source) = &volume.persistent_volume_claim {
-            let (claim, bound) = self.objects.claim(pod.namespace(), &source.claim_name).await.map_err(|error| error.to_string())?;
+            let (claim, bound) =
+                self.objects.claim(pod.namespace(), &source.claim_name).await.map_err(|error| error.to_string())?;
             return self.claim(pod, &volume.name, &claim, &bound);
         }
         let (plugin, memory, files) = if let Some(source) = &volume.config_map {
             let optional = source.optional == Some(true);
-            let files = sources.config_map(pod.namespace(), &source.name, source.items.as_ref(), mode(source.default_mode), optional);
+            let files = sources.config_map(
+                pod.namespace(),
+                &source.name,
+                source.items.as_ref(),
+                mode(source.default_mode),
+                optional,
+            );
             ("configmap", false, files.await?)
         } else if let Some(source) = &volume.secret {
             let name = source.secret_name.as_deref().unwrap_or_default();
             let optional = source.optional == Some(true);
-            let files = sources.secret(pod.namespace(), name, source.items.as_ref(), mode(source.default_mode), optional);
+            let files =
+                sources.secret(pod.namespace(), name, source.items.as_ref(), mode(source.default_mode), optional);
             ("secret", true, files.await?)
         } else if let Some(source) = &volume.downward_api {
             ("downward-api", true, sources.downward(pod, source.items.as_ref(), mode(source.default_mode))?)
@@ -153,10 +167,18 @@ impl Volumes {
     }
 
     /// Host paths and local directories behind a claim are bound into the pod's directory.
-    fn claim(&self, pod: &Pod, name: &str, claim: &PersistentVolumeClaim, bound: &PersistentVolume) -> Result<(), String> {
+    fn claim(
+        &self,
+        pod: &Pod,
+        name: &str,
+        claim: &PersistentVolumeClaim,
+        bound: &PersistentVolume,
+    ) -> Result<(), String> {
         let spec = bound.spec.as_ref();
         let local = spec.and_then(|spec| spec.local.as_ref()).map(|local| (local.path.as_str(), ""));
-        let host = spec.and_then(|spec| spec.host_path.as_ref()).map(|host| (host.path.as_str(), host.type_.as_deref().unwrap_or_default()));
+        let host = spec
+            .and_then(|spec| spec.host_path.as_ref())
+            .map(|host| (host.path.as_str(), host.type_.as_deref().unwrap_or_default()));
         let Some((path, type_)) = local.or(host) else {
             let name = claim.metadata.name.as_deref().unwrap_or_default();
             return Err(format!("no volume plugin matched the volume of the claim {name:?}"));
@@ -264,7 +286,13 @@ fn place(volume: &Volume) -> Place {
     }
 }
 
-fn empty_dir(pod: &Pod, path: &Path, source: &EmptyDirVolumeSource, group: Option<u32>, node: fields::Node<'_>) -> io::Result<()> {
+fn empty_dir(
+    pod: &Pod,
+    path: &Path,
+    source: &EmptyDirVolumeSource,
+    group: Option<u32>,
+    node: fields::Node<'_>,
+) -> io::Result<()> {
     let medium = source.medium.as_deref().unwrap_or_default();
     if path.exists() && (medium.is_empty() || mount::is_mount_point(path)) {
         return Ok(());
@@ -293,7 +321,13 @@ fn empty_dir(pod: &Pod, path: &Path, source: &EmptyDirVolumeSource, group: Optio
     }
 }
 
-fn write_files(path: &Path, memory: bool, files: &atomic::Files, group: Option<u32>, now: jiff::Timestamp) -> io::Result<()> {
+fn write_files(
+    path: &Path,
+    memory: bool,
+    files: &atomic::Files,
+    group: Option<u32>,
+    now: jiff::Timestamp,
+) -> io::Result<()> {
     for name in files.keys() {
         atomic::validate(name).map_err(io::Error::other)?;
     }

@@ -1,6 +1,11 @@
 //! Mounts, and who has them.
 
-use std::{ffi::CString, fs, io, os::unix::ffi::OsStrExt, path::{Path, PathBuf}};
+use std::{
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
@@ -47,7 +52,9 @@ pub fn make_shared(target: &Path) -> io::Result<()> {
 /// Where the kernel refuses.
 pub fn unmount(target: &Path) -> io::Result<()> {
     match rustix::mount::unmount(target, UnmountFlags::NOFOLLOW) {
-        Err(rustix::io::Errno::BUSY) => Ok(rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?),
+        Err(rustix::io::Errno::BUSY) => {
+            Ok(rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
+        }
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
         answer => Ok(answer?),
     }

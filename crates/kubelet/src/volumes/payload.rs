@@ -38,7 +38,13 @@ type Data = BTreeMap<String, Vec<u8>>;
 ///
 /// # Errors
 /// Where a named key is not there.
-pub fn pick(data: Data, items: Option<&Vec<KeyToPath>>, mode: i32, optional: bool, kind: &str) -> Result<Files, String> {
+pub fn pick(
+    data: Data,
+    items: Option<&Vec<KeyToPath>>,
+    mode: i32,
+    optional: bool,
+    kind: &str,
+) -> Result<Files, String> {
     let file = |data: Vec<u8>, mode: i32| File { data, mode: u32::try_from(mode).unwrap_or(0o644), owner: None };
     let Some(items) = items.filter(|items| !items.is_empty()) else {
         return Ok(data.into_iter().map(|(key, data)| (key, file(data, mode))).collect());
@@ -62,7 +68,14 @@ impl Sources<'_> {
     ///
     /// # Errors
     /// Where it or a key is not there and not optional.
-    pub async fn config_map(&self, namespace: &str, name: &str, items: Option<&Vec<KeyToPath>>, mode: i32, optional: bool) -> Result<Files, String> {
+    pub async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+        items: Option<&Vec<KeyToPath>>,
+        mode: i32,
+        optional: bool,
+    ) -> Result<Files, String> {
         let data = match self.objects.config_map(namespace, name).await {
             Ok(map) => {
                 let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
@@ -79,7 +92,14 @@ impl Sources<'_> {
     ///
     /// # Errors
     /// Where it or a key is not there and not optional.
-    pub async fn secret(&self, namespace: &str, name: &str, items: Option<&Vec<KeyToPath>>, mode: i32, optional: bool) -> Result<Files, String> {
+    pub async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        items: Option<&Vec<KeyToPath>>,
+        mode: i32,
+        optional: bool,
+    ) -> Result<Files, String> {
         let data = match self.objects.secret(namespace, name).await {
             Ok(secret) => secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
             Err(ObjectError::NotFound(_)) if optional => Data::new(),
@@ -182,9 +202,11 @@ impl Sources<'_> {
 /// The user whom all containers run as, if it is one and said. Upstream: `FsUserFrom`.
 fn common_user(pod: &Pod) -> Option<u32> {
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()?.run_as_user);
-    let mut users = pod.init_containers().iter().chain(pod.containers()).map(|container| {
-        container.security_context.as_ref().and_then(|own| own.run_as_user).or(of_pod)
-    });
+    let mut users = pod
+        .init_containers()
+        .iter()
+        .chain(pod.containers())
+        .map(|container| container.security_context.as_ref().and_then(|own| own.run_as_user).or(of_pod));
     let first = users.next()??;
     users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
 }

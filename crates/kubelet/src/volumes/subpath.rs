@@ -25,7 +25,13 @@ pub fn resolve(root: &Path, path: &str) -> io::Result<PathBuf> {
 
 fn open_in(root: &Path, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
     let root = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    Ok(openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)?)
+    Ok(openat2(
+        &root,
+        path,
+        flags | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )?)
 }
 
 /// Refuses what can't name something below a volume.
@@ -56,7 +62,12 @@ pub fn make_dirs(root: &Path, path: &str) -> io::Result<()> {
         match mkdirat(&at, name, Mode::from_raw_mode(mode)) {
             Ok(()) => {
                 // The umask does not count: what fsGroup needs must be there.
-                let made = rustix::fs::openat(&at, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                let made = rustix::fs::openat(
+                    &at,
+                    name,
+                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
                 rustix::fs::fchmod(&made, Mode::from_raw_mode(mode))?;
             }
             Err(error) if error == rustix::io::Errno::EXIST => {}
@@ -71,7 +82,14 @@ pub fn make_dirs(root: &Path, path: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// Where the path leads out of the volume or nothing is there.
-pub fn bind(pod_dir: &Path, volume: &str, root: &Path, path: &str, container: &str, index: usize) -> io::Result<PathBuf> {
+pub fn bind(
+    pod_dir: &Path,
+    volume: &str,
+    root: &Path,
+    path: &str,
+    container: &str,
+    index: usize,
+) -> io::Result<PathBuf> {
     let target = pod_dir.join(DIRECTORY).join(volume).join(container).join(index.to_string());
     let root_fd = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
