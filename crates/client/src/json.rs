@@ -1,9 +1,9 @@
 //! Trees from JSON and back, and edits of stored bytes.
 
-use api::value::{Map, Value};
+use api::codec::json;
+use api::value::Value;
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde::Serialize;
 
 use crate::error::ClientError;
 
@@ -12,15 +12,12 @@ use crate::error::ClientError;
 /// # Errors
 /// [`ClientError::Decode`] if it is no JSON.
 pub fn parse(bytes: &[u8]) -> Result<Value, ClientError> {
-    serde_json::from_slice::<Tree>(bytes).map(|tree| tree.0).map_err(|error| ClientError::decode("JSON", error))
+    json::parse(bytes).map_err(|error| ClientError::decode("JSON", error))
 }
 
 /// A tree's JSON text.
 pub fn write(value: &Value) -> Bytes {
-    let mut out = Vec::with_capacity(512);
-    // Writing to memory can't fail, and every tree has string keys.
-    let _ = serde_json::to_writer(&mut out, &Node(value));
-    out.into()
+    json::to_vec(value).into()
 }
 
 /// The tree of anything that serde can write: a status built from typed structs, put into the tree of an object.
@@ -56,92 +53,6 @@ pub fn metadata_str(bytes: &[u8], field: &str) -> Option<String> {
     use sonic_rs::JsonValueTrait;
     let found = sonic_rs::get_from_slice(bytes, &["metadata", field]).ok()?;
     found.as_str().map(str::to_owned)
-}
-
-struct Tree(Value);
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Tree, D::Error> {
-        deserializer.deserialize_any(TreeVisitor).map(Tree)
-    }
-}
-
-struct TreeVisitor;
-
-impl<'de> Visitor<'de> for TreeVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Int(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(i64::try_from(value).map_or(Value::Float(value as f64), Value::Int))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.into()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value.into()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(Tree(item)) = items.next_element()? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
-        let mut map = Map::new();
-        while let Some((key, Tree(value))) = fields.next_entry::<smol_str::SmolStr, Tree>()? {
-            map.insert(key, value);
-        }
-        Ok(Value::Object(map))
-    }
-}
-
-struct Node<'a>(&'a Value);
-
-impl Serialize for Node<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Value::Null => serializer.serialize_unit(),
-            Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Int(value) => serializer.serialize_i64(*value),
-            Value::Float(value) => serializer.serialize_f64(*value),
-            Value::String(value) => serializer.serialize_str(value),
-            Value::Array(items) => {
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                items.iter().try_for_each(|item| seq.serialize_element(&Node(item)))?;
-                seq.end()
-            }
-            Value::Object(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                fields.iter().try_for_each(|(key, value)| map.serialize_entry(key.as_str(), &Node(value)))?;
-                map.end()
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,12 @@
+//! What workload controllers share.
+
+pub mod claim;
+pub mod conditions;
+pub mod history;
+pub mod order;
+pub mod owners;
+pub mod pod_control;
+pub mod pods;
+pub mod read_back;
+pub mod selectors;
+pub mod tree;
