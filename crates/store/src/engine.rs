@@ -13,7 +13,8 @@ use crate::state::State;
 use crate::{CommitError, Committed, Event, OpenError, Options, ReadError, Revision};
 use crate::{EngineConfig, Extract};
 
-pub(crate) mod memory;
+mod embedded;
+mod memory;
 
 /// Asks for events of one resource with a revision in `(after, upto]`.
 pub(crate) struct History {
@@ -65,10 +66,7 @@ pub(crate) async fn open(
     let state = Arc::new(State::new(extract, options));
     let engine: Arc<dyn Engine> = match config {
         EngineConfig::Memory => Arc::new(memory::Memory::open(state.clone())),
-        EngineConfig::Embedded { dir } => {
-            let source = std::io::Error::from(std::io::ErrorKind::Unsupported);
-            return Err(OpenError::Io { path: dir.display().to_string(), source });
-        }
+        EngineConfig::Embedded { dir } => Arc::new(embedded::Embedded::open(&dir, state.clone()).await?),
         EngineConfig::Etcd(_) => return Err(OpenError::Etcd("this engine is being written".into())),
     };
     Ok((state, engine))

@@ -151,11 +151,15 @@ impl File {
         }
     }
 
-    /// Whether a reader at `cursor` has read all that is visible.
-    pub(crate) fn is_drained(&self, cursor: Revision, visible: Revision) -> bool {
+    /// How far a reader at `cursor` has got: up to the next event that waits for it.
+    pub(crate) fn progress(&self, cursor: Revision, visible: Revision) -> Revision {
         let queue = self.queue.lock();
-        let newest_visible = queue.events.iter().rev().find(|event| event.revision <= visible);
-        cursor >= queue.floor && newest_visible.is_none_or(|event| event.revision <= cursor)
+        if cursor < queue.floor {
+            return cursor;
+        }
+        let next = queue.events.partition_point(|event| event.revision <= cursor);
+        let waits = queue.events.get(next).filter(|event| event.revision <= visible);
+        waits.map_or(visible, |event| event.revision - 1).max(cursor)
     }
 
     pub(crate) fn floor(&self) -> Revision {

@@ -70,6 +70,12 @@ impl Prepared {
         self.ops.iter().map(PreparedOp::bytes).sum()
     }
 
+    /// Bytes of the index records.
+    pub(crate) fn record_bytes(&self) -> usize {
+        let record = |op: &PreparedOp| if let PreparedOp::Put { record, .. } = op { record.heap_bytes() } else { 0 };
+        self.ops.iter().map(record).sum()
+    }
+
     /// Whether it only makes room.
     pub(crate) fn only_deletes(&self) -> bool {
         self.ops.iter().all(|op| matches!(op, PreparedOp::Delete { .. }))

@@ -211,6 +211,11 @@ impl State {
         });
     }
 
+    /// The engine has no history up to `revision`; memory may.
+    pub(crate) fn history_starts_at(&self, revision: Revision) {
+        self.compacted.fetch_max(revision, Ordering::AcqRel);
+    }
+
     /// Forgets history up to `revision`.
     pub(crate) fn compact(&self, revision: Revision) {
         self.compacted.fetch_max(revision, Ordering::AcqRel);

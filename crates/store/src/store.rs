@@ -37,6 +37,11 @@ impl Store {
     /// If the directory or the etcd can't be used, or what was acknowledged once does not read back.
     pub async fn open(config: EngineConfig, extract: Arc<dyn Extract>, options: Options) -> Result<Self, OpenError> {
         let (state, engine) = engine::open(config, extract, &options).await?;
+        Ok(Self::assemble(state, engine, &options))
+    }
+
+    /// A store of an engine that is open.
+    pub(crate) fn assemble(state: Arc<State>, engine: Arc<dyn Engine>, options: &Options) -> Self {
         let kept = Arc::new(Kept::new(state.limits.kept_snapshots_max, state.limits.kept_snapshot_age_max));
         let mut tasks = Vec::new();
         if !engine.expires_keys() {
@@ -45,7 +50,7 @@ impl Store {
         if let Some(every) = options.compact_every {
             tasks.push(tokio::spawn(compact_by_time(state.clone(), engine.clone(), kept.clone(), every)));
         }
-        Ok(Self(Arc::new(Inner { state, engine, kept, tasks })))
+        Self(Arc::new(Inner { state, engine, kept, tasks }))
     }
 
     /// Gives the keys under `prefix` (ends in `/`) a map and an event ring of their own. Do it before they are
@@ -171,6 +176,11 @@ impl Store {
         self.0.engine.close().await;
         self.0.state.close();
         self.0.tasks.iter().for_each(JoinHandle::abort);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn resource(&self, prefix: &str) -> Arc<Resource> {
+        self.0.state.resource(prefix)
     }
 
     /// The current objects, named `revision` if nothing has changed since.

@@ -79,7 +79,7 @@ impl Watch {
     pub fn progress(&self) -> Revision {
         // Before the file is looked at.
         let visible = self.state.visible();
-        if self.file.is_drained(self.cursor, visible) { visible.max(self.cursor) } else { self.cursor }
+        self.file.progress(self.cursor, visible)
     }
 
     /// Reads on from memory or the log; true if there is something to deliver.

@@ -7,7 +7,7 @@ use crate::harness::*;
 
 #[rstest]
 #[tokio::test]
-async fn revisions_count_and_stay_with_their_keys(#[values(Memory)] on: On) {
+async fn revisions_count_and_stay_with_their_keys(#[values(Memory, Embedded)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let made = store.txn(Txn::create(pod("a", "x"), "one")).await.unwrap();
@@ -26,7 +26,11 @@ async fn revisions_count_and_stay_with_their_keys(#[values(Memory)] on: On) {
 #[case::update_of_an_old_revision(1, true)]
 #[case::update_of_what_is_not_there(7, false)]
 #[tokio::test]
-async fn a_failed_compare_tells_what_is_there(#[case] back: u64, #[case] exists: bool, #[values(Memory)] on: On) {
+async fn a_failed_compare_tells_what_is_there(
+    #[case] back: u64,
+    #[case] exists: bool,
+    #[values(Memory, Embedded)] on: On,
+) {
     let (_harness, store) = fresh(on).await;
     let key = pod("a", "x");
     let mut at = store.revision();
@@ -45,7 +49,7 @@ async fn a_failed_compare_tells_what_is_there(#[case] back: u64, #[case] exists:
 
 #[rstest]
 #[tokio::test]
-async fn several_keys_are_one_revision_or_nothing(#[values(Memory)] on: On) {
+async fn several_keys_are_one_revision_or_nothing(#[values(Memory, Embedded)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let both = Txn::create(pod("a", "x"), "one").expect_at("/registry/minions/n", 0).put("/registry/minions/n", "node");
@@ -67,7 +71,7 @@ async fn several_keys_are_one_revision_or_nothing(#[values(Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn a_key_made_again_starts_anew(#[values(Memory)] on: On) {
+async fn a_key_made_again_starts_anew(#[values(Memory, Embedded)] on: On) {
     let (_harness, store) = fresh(on).await;
     let first = store.txn(Txn::create(pod("a", "x"), "one")).await.unwrap().revision;
     let deleted = store.txn(Txn::remove(pod("a", "x"), first)).await.unwrap();
@@ -79,7 +83,7 @@ async fn a_key_made_again_starts_anew(#[values(Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn removing_what_is_not_there_makes_no_revision(#[values(Memory)] on: On) {
+async fn removing_what_is_not_there_makes_no_revision(#[values(Memory, Embedded)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let committed = store.txn(Txn::new().delete(pod("a", "x"))).await.unwrap();
@@ -89,7 +93,7 @@ async fn removing_what_is_not_there_makes_no_revision(#[values(Memory)] on: On) 
 
 #[rstest]
 #[tokio::test]
-async fn what_breaks_a_limit_is_refused(#[values(Memory)] on: On) {
+async fn what_breaks_a_limit_is_refused(#[values(Memory, Embedded)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let many = (0..129).fold(Txn::new(), |txn, n| txn.put(pod("a", &n.to_string()), "x"));
@@ -103,7 +107,7 @@ async fn what_breaks_a_limit_is_refused(#[values(Memory)] on: On) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_expect_the_same_one_wins(#[values(Memory)] on: On) {
+async fn of_many_who_expect_the_same_one_wins(#[values(Memory, Embedded)] on: On) {
     let (_harness, store) = fresh(on).await;
     let mut revision = store.txn(Txn::create(pod("a", "x"), "start")).await.unwrap().revision;
     for round in 0..5 {

@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use store::{EngineConfig, Entry, Event, Extract, Kind, Options, Parts, Record, Revision, Store, Watch};
+use store::{EngineConfig, Entry, Event, Extract, Kind, OpenError, Options, Parts, Record, Revision, Store, Watch};
 
 /// The engines the suite runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
     Memory,
+    Embedded,
 }
 
-pub use On::Memory;
+pub use On::{Embedded, Memory};
 
 /// What must stay alive while a store is used.
 pub struct Harness {
-    config: EngineConfig,
+    pub config: EngineConfig,
+    _directory: Option<tempfile::TempDir>,
 }
 
 /// Values of the tests are `label=value` words; `node=` is the selectable field, key parts are namespace and name.
@@ -33,12 +35,32 @@ pub const SOON: Duration = Duration::from_secs(20);
 impl Harness {
     pub async fn new(on: On) -> Self {
         match on {
-            Memory => Self { config: EngineConfig::Memory },
+            Memory => Self { config: EngineConfig::Memory, _directory: None },
+            Embedded => {
+                let directory = tempfile::tempdir().expect("a temporary directory");
+                Self {
+                    config: EngineConfig::Embedded { dir: directory.path().join("store") },
+                    _directory: Some(directory),
+                }
+            }
         }
     }
 
     pub async fn open(&self) -> Store {
         self.open_with(options()).await
+    }
+
+    /// Opens what another store may just be letting go of.
+    pub async fn open_again(&self) -> Store {
+        let again = async {
+            loop {
+                match Store::open(self.config.clone(), Arc::new(Words), options()).await {
+                    Err(OpenError::InUse { .. }) => tokio::task::yield_now().await,
+                    opened => return opened.expect("the store opens"),
+                }
+            }
+        };
+        tokio::time::timeout(SOON, again).await.expect("the lock is let go")
     }
 
     pub async fn open_with(&self, options: Options) -> Store {

@@ -1,0 +1,151 @@
+//! The file layer: the few operations that the log's promises rest on, so that tests can make them fail.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::OpenError;
+
+/// One directory of files.
+pub(crate) trait Files: Send + Sync + 'static {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// An empty file of this name, in place of any other.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>>;
+    /// Puts `from` in place of `to`, at one moment.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes created, renamed and removed names durable.
+    fn sync_names(&self) -> io::Result<()>;
+    /// Bytes that can still be written.
+    fn free(&self) -> io::Result<u64>;
+}
+
+/// One file, read and written at offsets.
+pub(crate) trait File: Send + Sync + 'static {
+    fn len(&self) -> io::Result<u64>;
+    /// Fills `buffer` as far as the file reaches.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes sure that writes up to `end` find room; the file grows with zeros.
+    fn reserve(&self, from: u64, end: u64) -> io::Result<()>;
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes contents and length durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A real directory, locked against other processes.
+pub(crate) struct Directory {
+    path: PathBuf,
+    /// Its lock goes when it is closed.
+    _lock: fs::File,
+}
+
+const LOCK: &str = "LOCK";
+
+// === impl Directory ===
+
+impl Directory {
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let named = |source| OpenError::Io { path: path.display().to_string(), source };
+        fs::create_dir_all(path).map_err(named)?;
+        let lock = fs::File::create(path.join(LOCK)).map_err(named)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { path: path.display().to_string() }),
+            Err(error) => Err(named(error.into())),
+        }
+    }
+}
+
+impl Files for Directory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name| !matches!(name, Ok(name) if name == LOCK)).collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(fs::File::options().read(true).write(true).open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(rustix::fs::fsync(rustix::fs::open(&self.path, flags, Mode::empty())?)?)
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.path)?;
+        Ok(stat.f_bavail * stat.f_frsize)
+    }
+}
+
+impl File for fs::File {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match FileExt::read_at(self, &mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn reserve(&self, from: u64, end: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self.as_fd(), FallocateFlags::empty(), from, end - from) {
+            Ok(()) => Ok(()),
+            // A file system that can't promise room has it taken by zeros.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, from, end),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        fs::File::set_len(self, len)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
+fn write_zeros(file: &fs::File, from: u64, end: u64) -> io::Result<()> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut at = from;
+    while at < end {
+        let count = (end - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..count as usize], at)?;
+        at += count;
+    }
+    Ok(())
+}
