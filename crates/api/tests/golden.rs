@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use api::codec::{json, protobuf};
+use api::codec::{json, protobuf, yaml};
 use api::decode::{FieldValidation, decode};
 use api::registry::Registry;
 use api::schema::{self, StructId};
@@ -63,6 +63,20 @@ fn every_kind_of_this_release_in_json_and_protobuf() {
                 "{name}: json differs: {}",
                 difference(text(&from_json.value).as_bytes(), compact(&forms["json"]).as_bytes())
             ));
+        }
+        let from_yaml = yaml::parse(&forms["yaml"]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let from_yaml =
+            decode(schema, id, from_yaml, FieldValidation::Strict).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if from_yaml.value != from_json.value {
+            failures.push(format!(
+                "{name}: yaml differs: {}",
+                difference(text(&from_yaml.value).as_bytes(), text(&from_json.value).as_bytes())
+            ));
+        }
+        let mut written = Vec::new();
+        yaml::write(&from_json.value, &mut written);
+        if written != forms["yaml"] {
+            failures.push(format!("{name}: written yaml differs: {}", difference(&written, &forms["yaml"])));
         }
         if text(&from_protobuf) != text(&from_json.value) {
             failures.push(format!(

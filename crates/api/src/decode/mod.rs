@@ -88,9 +88,15 @@ fn strict_errors(
     }
     let unknown_field = |path: &String| format!("unknown field {}", go_quote(path));
     if duplicates.paths.is_empty() {
-        return unknown.iter().map(unknown_field).take(STRICT_ERRORS_MAX).collect();
+        return duplicates
+            .said
+            .iter()
+            .cloned()
+            .chain(unknown.iter().map(unknown_field))
+            .take(STRICT_ERRORS_MAX)
+            .collect();
     }
-    let (mut seen, mut said) = (HashSet::new(), Vec::new());
+    let (mut seen, mut said) = (HashSet::new(), duplicates.said.clone());
     for path in &duplicates.all {
         let complaint = if unknown.contains(path) {
             unknown_field(path)

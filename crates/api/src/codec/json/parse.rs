@@ -38,6 +38,8 @@ pub struct Duplicates {
     pub paths: Vec<String>,
     /// The paths of all fields in the text's order; empty where none came more than once.
     pub all: Vec<String>,
+    /// Complaints that are worded already and come first (YAML names lines instead of paths).
+    pub said: Vec<String>,
 }
 
 /// Reads a JSON text. Of duplicate fields the last one counts.
@@ -64,7 +66,7 @@ pub fn parse_strict(text: &[u8]) -> Result<Parsed, ParseError> {
             paths.push(path.clone());
         }
     }
-    Ok(Parsed { value, duplicates: Duplicates { paths, all: parser.fields } })
+    Ok(Parsed { value, duplicates: Duplicates { paths, all: parser.fields, said: Vec::new() } })
 }
 
 /// The text with every invalid byte replaced by U+FFFD, as Go reads strings. (Outside of

@@ -7,11 +7,13 @@
 mod decode;
 mod encode;
 mod envelope;
+mod watch;
 mod wire;
 
 pub use decode::decode_message;
 pub use encode::encode_message;
 pub use envelope::{Envelope, MAGIC, decode, encode};
+pub use watch::{WatchFrame, watch_frame};
 
 /// Why bytes are no such message; wire errors read as gogo's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

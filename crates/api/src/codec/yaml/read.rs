@@ -1,0 +1,314 @@
+//! Reading: the first document of a text becomes a tree, as if it had gone through JSON.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
+
+use super::scalar::{self, Scalar};
+use crate::codec::json::{self, DEPTH_MAX, Duplicates, Parsed};
+use crate::field::go_quote;
+use crate::value::{Key, Map, Value};
+
+/// Why a text is no YAML, or nothing that JSON could hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct YamlError(String);
+
+/// Reads the first document. Of duplicate keys the last one counts.
+pub fn parse(text: &[u8]) -> Result<Value, YamlError> {
+    parse_strict(text).map(|parsed| parsed.value)
+}
+
+/// The same, and says which keys came more than once.
+pub fn parse_strict(text: &[u8]) -> Result<Parsed, YamlError> {
+    let text = std::str::from_utf8(text).map_err(|_| YamlError("yaml: invalid leading UTF-8 octet".to_owned()))?;
+    let mut builder = Builder::default();
+    for next in Parser::new_from_str(text) {
+        let (event, span) =
+            next.map_err(|error| YamlError(format!("yaml: line {}: {}", error.marker().line(), error.info())))?;
+        if builder.on(event, span)? {
+            break;
+        }
+    }
+    let said = match builder.repeated.as_slice() {
+        [] => Vec::new(),
+        lines => vec![format!("yaml: unmarshal errors:\n{}", lines.join("\n"))],
+    };
+    Ok(Parsed { value: builder.done.unwrap_or_default(), duplicates: Duplicates { said, ..Duplicates::default() } })
+}
+
+/// Builds the tree from the parser's events.
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    done: Option<Value>,
+    /// What anchors stand for, with the number of nodes in it.
+    anchors: HashMap<usize, (Value, usize)>,
+    nodes: usize,
+    /// Nodes that aliases stood for.
+    aliased: usize,
+    /// Complaints about repeated keys.
+    repeated: Vec<String>,
+}
+
+/// A list or mapping that is being read.
+struct Open {
+    node: Node,
+    anchor: usize,
+    nodes_before: usize,
+}
+
+enum Node {
+    List(Vec<Value>),
+    Mapping { entries: Map, key: Option<MappingKey> },
+}
+
+enum MappingKey {
+    Named(Key, String),
+    Merge,
+}
+
+// === impl Builder ===
+
+impl Builder {
+    /// Takes an event; true at the end of the first document.
+    fn on(&mut self, event: Event<'_>, span: Span) -> Result<bool, YamlError> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.nodes += 1;
+                let plain = style == ScalarStyle::Plain;
+                if let Some(Open { node: Node::Mapping { key: key @ None, .. }, .. }) = self.open.last_mut() {
+                    *key = Some(mapping_key(&text, plain, tag.as_deref())?);
+                    return Ok(false);
+                }
+                let value = scalar_value(&text, plain, tag.as_deref())?;
+                if anchor > 0 {
+                    self.anchors.insert(anchor, (value.clone(), 1));
+                }
+                self.add(value, span)?;
+            }
+            Event::Alias(id) => {
+                let Some((value, nodes)) = self.anchors.get(&id) else {
+                    return Err(YamlError("yaml: anchor value contains itself".to_owned()));
+                };
+                self.aliased += nodes;
+                self.nodes += nodes;
+                let value = value.clone();
+                self.check_aliases()?;
+                if let Some(Open { node: Node::Mapping { key: key @ None, .. }, .. }) = self.open.last_mut() {
+                    let Value::String(name) = value else { return Err(bad_key("alias")) };
+                    *key = Some(MappingKey::Named(name.clone(), go_quote(&name)));
+                    return Ok(false);
+                }
+                self.add(value, span)?;
+            }
+            Event::SequenceStart(_, anchor, _) => self.enter(Node::List(Vec::new()), anchor)?,
+            Event::MappingStart(_, anchor, _) => {
+                self.enter(Node::Mapping { entries: Map::new(), key: None }, anchor)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
+            Event::DocumentEnd => return Ok(true),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn enter(&mut self, node: Node, anchor: usize) -> Result<(), YamlError> {
+        if let Some(Open { node: Node::Mapping { key: None, .. }, .. }) = self.open.last() {
+            return Err(bad_key("collection"));
+        }
+        if self.open.len() >= DEPTH_MAX {
+            return Err(YamlError("yaml: exceeded max depth".to_owned()));
+        }
+        self.open.push(Open { node, anchor, nodes_before: self.nodes });
+        self.nodes += 1;
+        Ok(())
+    }
+
+    fn close(&mut self, span: Span) -> Result<(), YamlError> {
+        let Some(Open { node, anchor, nodes_before }) = self.open.pop() else { return Ok(()) };
+        let value = match node {
+            Node::List(items) => Value::Array(items),
+            Node::Mapping { mut entries, .. } => {
+                // Upstream goes through JSON, whose maps are sorted.
+                entries.sort();
+                Value::Object(entries)
+            }
+        };
+        if anchor > 0 {
+            self.anchors.insert(anchor, (value.clone(), self.nodes - nodes_before));
+        }
+        self.add(value, span)
+    }
+
+    fn add(&mut self, value: Value, span: Span) -> Result<(), YamlError> {
+        match self.open.last_mut().map(|open| &mut open.node) {
+            None => self.done = Some(value),
+            Some(Node::List(items)) => items.push(value),
+            Some(Node::Mapping { entries, key }) => match key.take() {
+                Some(MappingKey::Merge) => merge(entries, value)?,
+                Some(MappingKey::Named(name, shown)) => {
+                    if entries.insert(name, value).is_some() {
+                        let line = span.start.line();
+                        self.repeated.push(format!("  line {line}: key {shown} already set in map"));
+                    }
+                }
+                None => return Err(bad_key("collection")),
+            },
+        }
+        Ok(())
+    }
+
+    /// Bombs of aliases within aliases are refused as go-yaml refuses them.
+    fn check_aliases(&self) -> Result<(), YamlError> {
+        /// Up to so many nodes nearly all may come from aliases.
+        const FEW: f64 = 400_000.0;
+        /// From so many on only a tenth may.
+        const MANY: f64 = 4_000_000.0;
+        let nodes = self.nodes as f64;
+        let allowed = 0.99 - 0.89 * ((nodes - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
+        match self.aliased > 100 && self.nodes > 1000 && self.aliased as f64 / nodes > allowed {
+            true => Err(YamlError("yaml: document contains excessive aliasing".to_owned())),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Merges in the order of the text, as go-yaml v2 does: later keys win.
+fn merge(entries: &mut Map, value: Value) -> Result<(), YamlError> {
+    let refused = || YamlError("yaml: map merge requires map or sequence of maps as the value".to_owned());
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                entries.insert(key, value);
+            }
+            Ok(())
+        }
+        Value::Array(items) => items.into_iter().rev().try_for_each(|item| match item {
+            Value::Object(_) => merge(entries, item),
+            _ => Err(refused()),
+        }),
+        _ => Err(refused()),
+    }
+}
+
+fn bad_key(what: &str) -> YamlError {
+    YamlError(format!("unsupported map key of type: {what}"))
+}
+
+/// The core tag's short name (`str`, `int`); none for other tags.
+fn core_tag(tag: &Tag) -> Option<&str> {
+    (tag.handle() == "tag:yaml.org,2002:").then(|| tag.suffix())
+}
+
+fn scalar_value(text: &str, plain: bool, tag: Option<&Tag>) -> Result<Value, YamlError> {
+    let resolved = match tag.map(core_tag) {
+        None if plain => scalar::resolve(text),
+        None | Some(None | Some("str")) => Scalar::Text,
+        Some(Some("binary")) => {
+            let joined: String = text.split_whitespace().collect();
+            let bytes = STANDARD.decode(joined);
+            let bytes = bytes.map_err(|_| YamlError("yaml: !!binary value contains invalid base64 data".to_owned()))?;
+            return Ok(Value::from(&*String::from_utf8_lossy(&bytes)));
+        }
+        Some(Some("float")) => match scalar::resolve(text) {
+            Scalar::Int(number) => Scalar::Float(number as f64),
+            other => other,
+        },
+        Some(Some(_)) => scalar::resolve(text),
+    };
+    Ok(match resolved {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(set) => Value::Bool(set),
+        Scalar::Int(number) => Value::Int(number),
+        Scalar::Large(number) => Value::Float(number as f64),
+        Scalar::Float(number) if number.is_finite() => scalar::float(number),
+        Scalar::Float(number) => {
+            let shown = if number.is_nan() {
+                "NaN"
+            } else if number > 0.0 {
+                "+Inf"
+            } else {
+                "-Inf"
+            };
+            return Err(YamlError(format!("json: unsupported value: {shown}")));
+        }
+        Scalar::Timestamp | Scalar::Merge | Scalar::Text => Value::from(text),
+    })
+}
+
+fn mapping_key(text: &str, plain: bool, tag: Option<&Tag>) -> Result<MappingKey, YamlError> {
+    if plain && tag.is_none() && scalar::resolve(text) == Scalar::Merge {
+        return Ok(MappingKey::Merge);
+    }
+    Ok(match scalar_value(text, plain, tag)? {
+        Value::String(name) => MappingKey::Named(name.clone(), go_quote(&name)),
+        Value::Null => return Err(bad_key("%!s(<nil>), key: <nil>")),
+        other => {
+            let name = String::from_utf8_lossy(&json::to_vec(&other)).into_owned();
+            MappingKey::Named(name.as_str().into(), name)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("", "null")]
+    #[case("a: 1\nb: [x, 'y', \"z\"]\n", r#"{"a":1,"b":["x","y","z"]}"#)]
+    #[case("b: yes\na: 'yes'\nc: !!str yes\n", r#"{"a":"yes","b":true,"c":"yes"}"#)]
+    #[case("defaultMode: 0644\nother: 08\nthird: 1e3\n", r#"{"defaultMode":420,"other":8,"third":1000}"#)]
+    #[case("1: a\ntrue: b\n1.5: c\n", r#"{"1":"a","1.5":"c","true":"b"}"#)]
+    #[case("when: 2001-01-02\n", r#"{"when":"2001-01-02"}"#)]
+    #[case("a: |\n  x\n  y\nb: >-\n  x\n  y\n", r#"{"a":"x\ny\n","b":"x y"}"#)]
+    #[case("a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n  e: 2\n", r#"{"a":{"b":1},"c":{"b":1},"d":{"b":1,"e":2}}"#)]
+    #[case("a: !!binary aGk=\n", r#"{"a":"hi"}"#)]
+    #[case("a: 1\n---\nb: 2\n", r#"{"a":1}"#)]
+    #[case(r#"{"kind":"Pod","n":1.5}"#, r#"{"kind":"Pod","n":1.5}"#)]
+    #[case("# c\na:\n- b\n- - c\n", r#"{"a":["b",["c"]]}"#)]
+    fn read(#[case] text: &str, #[case] expected: &str) {
+        let value = parse(text.as_bytes()).unwrap();
+        assert_eq!(String::from_utf8(json::to_vec(&value)).unwrap(), expected);
+    }
+
+    #[test]
+    fn repeated_keys_are_named_with_their_lines() {
+        let parsed = parse_strict(b"a: 1\nb:\n  c: 1\n  c: 2\na: 3\n").unwrap();
+        assert_eq!(
+            parsed.duplicates.said,
+            ["yaml: unmarshal errors:\n  line 4: key \"c\" already set in map\n  line 5: key \"a\" already set in map"]
+        );
+        assert_eq!(parsed.value.at("b.c"), &Value::Int(2));
+    }
+
+    #[rstest]
+    #[case("a: .inf")]
+    #[case("a: [")]
+    #[case("~: 1")]
+    #[case("? [a]\n: b")]
+    #[case("a: *nowhere")]
+    #[case("<<: 1")]
+    fn refused(#[case] text: &str) {
+        assert!(parse(text.as_bytes()).is_err(), "{text}");
+    }
+
+    #[test]
+    fn alias_bombs_are_refused() {
+        let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+        for level in 1..12 {
+            let below = format!("*a{}", level - 1);
+            text.push_str(&format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(",")));
+        }
+        assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), "yaml: document contains excessive aliasing");
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert!(parse("[".repeat(100_000).as_bytes()).is_err());
+    }
+}
