@@ -2,6 +2,7 @@
 
 use super::conflict::{self, Conflict};
 use super::entries::{Managed, Operation, Stored, Trust};
+use super::fields;
 use super::last_applied;
 use super::request::{InVersion, Request, STRIPPED};
 use super::set::Set;
@@ -59,19 +60,19 @@ pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value, force:
             internal(format!("failed to create manager for existing fields: {why}"))
         })?;
     }
-    let outcome = match merge_owned(request, live, config, managed.clone(), force) {
-        Err(Failure::Conflicts(conflicts)) if request.manager == last_applied::MANAGER => {
-            match last_applied::allowed(request, live) {
-                None => Err(Failure::Conflicts(conflicts)),
-                Some(allowed) if conflict::paths(&conflicts).is_subset(&allowed) => {
-                    merge_owned(request, live, config, managed, true)
-                }
-                Some(allowed) => {
-                    Err(Failure::Conflicts(conflicts.into_iter().filter(|one| !allowed.has(&one.path)).collect()))
-                }
+    // Only kubectl's conflicts are looked at a second time.
+    let again = (request.manager == last_applied::MANAGER && !force).then(|| managed.clone());
+    let outcome = match (merge_owned(request, live, config, managed, force), again) {
+        (Err(Failure::Conflicts(conflicts)), Some(managed)) => match last_applied::allowed(request, live) {
+            None => Err(Failure::Conflicts(conflicts)),
+            Some(allowed) if conflict::paths(&conflicts).is_subset(&allowed) => {
+                merge_owned(request, live, config, managed, true)
             }
-        }
-        outcome => outcome,
+            Some(allowed) => {
+                Err(Failure::Conflicts(conflicts.into_iter().filter(|one| !allowed.has(&one.path)).collect()))
+            }
+        },
+        (outcome, _) => outcome,
     };
     let (mut object, changed, managed) = match outcome {
         Ok(outcome) => outcome,
@@ -114,20 +115,22 @@ fn merge_owned(
     let mut merged = merge(root, live, config);
     let mut set = to_set(root, config);
     set.subtract_trees(request.reset);
+    let listed = fields::write(&set.difference(&STRIPPED));
 
     let known = managed.find(&request.identity(Operation::Apply));
-    let last = known.map(|at| {
-        let owner = &managed.owners[at];
+    // Mostly the same fields are applied as the last time: then there is nothing to remove.
+    let last = known.map(|at| &managed.owners[at]).filter(|owner| !owner.is_stored_as(&listed)).map(|owner| {
         let mut last = owner.read();
         super::typed::reconcile(root, &mut last);
         (last, owner.id.version.clone())
     });
     let own = owner_of(&mut managed, request, Operation::Apply);
     managed.owners[own].id.version = Key::new(request.api_version);
-    managed.owners[own].fields = Stored::Set(set.clone());
     if let Some((last, version)) = last.filter(|(last, _)| !last.is_subset(&set)) {
+        managed.owners[own].fields = Stored::Set(set);
         merged = prune(request, merged, &managed, &last, &version);
     }
+    managed.owners[own].fields = Stored::Tree(listed);
 
     let compared = |problems: Problems| internal(format!("failed to compare objects: {problems}"));
     let delta = Delta::between(root, live, &merged, request.reset).map_err(compared)?;
@@ -138,16 +141,10 @@ fn merge_owned(
     let changed = !super::element::equal(live, &merged);
     // Settling may have removed entries before it.
     if let Some(own) = managed.find(&request.identity(Operation::Apply)) {
-        set.subtract(&STRIPPED);
-        match set.is_empty() {
+        match is_void(&managed.owners[own]) {
             true => drop(managed.owners.remove(own)),
-            false => {
-                let owner = &mut managed.owners[own];
-                owner.fields = Stored::Set(set);
-                if changed {
-                    owner.time = Some(Key::new(request.now));
-                }
-            }
+            false if changed => managed.owners[own].time = Some(Key::new(request.now)),
+            false => {}
         }
     }
     Ok((merged, changed, managed))

@@ -240,6 +240,11 @@ impl Owner {
         }
     }
 
+    /// Whether these are the stored fields.
+    pub fn is_stored_as(&self, fields: &Value) -> bool {
+        matches!(&self.fields, Stored::Tree(tree) if tree == fields)
+    }
+
     /// Whether taking `difference` out could change the set.
     pub fn meets(&self, difference: &Set) -> bool {
         match &self.fields {

@@ -85,6 +85,32 @@ pub fn meets(stored: &Value, difference: &Set) -> bool {
         .any(|entry| find(stored, &entry.element).is_some_and(|below| entry.member || meets(below, &entry.children)))
 }
 
+/// Takes a difference out of the stored set, in place. False where the set has to be read for
+/// that; it may then have lost a part of the difference already.
+pub fn subtract(stored: &mut Map, difference: &Set) -> bool {
+    for entry in &difference.entries {
+        let key = entry.element.to_key();
+        let Some(below) = stored.get_mut(&key) else { continue };
+        let Value::Object(fields) = below else { return false };
+        let leaf = fields.is_empty();
+        let member = (leaf || fields.contains_key(".")) && !entry.member;
+        if entry.member && !leaf {
+            // What goes on below a path that is taken as one may be from before it became one.
+            return false;
+        }
+        if !subtract(fields, &entry.children) {
+            return false;
+        }
+        let goes_on = fields.keys().any(|key| key != ".");
+        match (member, goes_on) {
+            (true, false) => *fields = Map::new(),
+            (false, false) => drop(stored.remove(&key)),
+            _ => {}
+        }
+    }
+    true
+}
+
 /// Whether all paths are members of the stored set.
 pub fn covers(stored: &Value, paths: &Set) -> bool {
     let Value::Object(stored) = stored else { return paths.is_empty() };
@@ -161,6 +187,11 @@ mod tests {
         fn questions_are_answered_as_on_the_set(a in set(), b in set()) {
             let stored = write(&a);
             prop_assert_eq!(covers(&stored, &b), b.is_subset(&a));
+            if let Value::Object(mut stored) = stored.clone()
+                && subtract(&mut stored, &b)
+            {
+                prop_assert_eq!(&Value::Object(stored), &write(&a.difference(&b)));
+            }
             // May say yes too often (where the difference ends above what is stored), never no.
             prop_assert!(meets(&stored, &b) || a.intersection(&b).is_empty());
         }

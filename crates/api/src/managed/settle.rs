@@ -1,7 +1,8 @@
 //! What a change takes from the owners of what it changes.
 
 use super::conflict::Conflict;
-use super::entries::{Managed, Operation, Owner};
+use super::entries::{Managed, Operation, Owner, Stored};
+use super::fields;
 use super::request::{InVersion, Request};
 use super::set::Set;
 use super::typed::{Difference, Problems, Type, compare, reconcile};
@@ -98,25 +99,27 @@ fn take(root: Type<'_>, owner: &mut Owner, delta: &Delta) -> bool {
     if !owner.meets(&delta.gained) && !owner.meets(&delta.removed) {
         return true;
     }
-    let before = owner.read();
-    let mut set = before.clone();
-    reconcile(root, &mut set);
-    set.subtract(&delta.gained);
-    set.subtract(&delta.removed);
-    if set.is_empty() {
-        return false;
+    let in_place = match &mut owner.fields {
+        Stored::Tree(Value::Object(stored)) => {
+            fields::subtract(stored, &delta.gained) && fields::subtract(stored, &delta.removed)
+        }
+        _ => false,
+    };
+    if !in_place {
+        // What was already taken in place is taken once more, which changes nothing.
+        let set = owner.set();
+        reconcile(root, set);
+        set.subtract(&delta.gained);
+        set.subtract(&delta.removed);
     }
-    if set != before {
-        *owner.set() = set;
-    }
-    true
+    !is_void(owner)
 }
 
 /// Whether an owner has nothing left; upstream drops such entries with every write.
 pub(super) fn is_void(owner: &Owner) -> bool {
     match &owner.fields {
-        super::entries::Stored::Set(set) => set.is_empty(),
-        super::entries::Stored::Tree(tree) => tree.as_object().is_none_or(|fields| fields.is_empty()),
+        Stored::Set(set) => set.is_empty(),
+        Stored::Tree(tree) => tree.as_object().is_none_or(|fields| fields.is_empty()),
     }
 }
 
@@ -124,7 +127,7 @@ pub(super) fn is_void(owner: &Owner) -> bool {
 pub(super) fn owner_of(managed: &mut Managed, request: &Request<'_>, operation: Operation) -> usize {
     let id = request.identity(operation);
     managed.find(&id).unwrap_or_else(|| {
-        managed.owners.push(Owner { id, time: None, fields: super::entries::Stored::Set(Set::new()) });
+        managed.owners.push(Owner { id, time: None, fields: Stored::Set(Set::new()) });
         managed.owners.len() - 1
     })
 }

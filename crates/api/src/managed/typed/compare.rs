@@ -202,7 +202,7 @@ fn compare_items(list: List<'_>, old: &[Value], new: &[Value], out: &mut Differe
     if old == new {
         return Ok(());
     }
-    if in_step(list, old, new) {
+    if list.in_step(old, new) {
         let mut problems = Vec::new();
         for (at, (old, new)) in old.iter().zip(new).enumerate() {
             let element = || list.element(new).unwrap_or(PathElement::Index(at as i64));
@@ -229,17 +229,6 @@ fn compare_items(list: List<'_>, old: &[Value], new: &[Value], out: &mut Differe
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Problems(problems)) }
-}
-
-/// Whether both lists hold the same items in the same order, each once; so it mostly is, and
-/// nothing needs to be looked up. Not tried on long lists, where looking for duplicates costs more.
-fn in_step(list: List<'_>, old: &[Value], new: &[Value]) -> bool {
-    /// Items that are compared pair by pair: 120 comparisons at most.
-    const PAIRWISE_MAX: usize = 16;
-    old.len() == new.len()
-        && old.len() <= PAIRWISE_MAX
-        && old.iter().zip(new).all(|(old, new)| list.same(old, new))
-        && (1..old.len()).all(|at| !old[..at].iter().any(|earlier| list.same(earlier, &old[at])))
 }
 
 type Keyed<'v> = (PathElement, &'v Value);

@@ -12,6 +12,9 @@ pub fn merge(of: Type<'_>, live: &Value, config: &Value) -> Value {
     match of.atom(Some(config)) {
         Atom::Scalar(_) => config.clone(),
         Atom::List(list) => match (live.as_array(), config) {
+            (Some(live), Value::Array(config)) if !list.is_atomic() && list.in_step(live, config) => {
+                Value::Array(live.iter().zip(config).map(|(live, config)| merge(list.item, live, config)).collect())
+            }
             (Some(live), Value::Array(config)) if !list.is_atomic() && live.len() + config.len() > 0 => {
                 Value::Array(merge_items(list, live, config))
             }

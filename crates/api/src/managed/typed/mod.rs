@@ -250,6 +250,29 @@ impl<'a> List<'a> {
         })
     }
 
+    /// Whether the item can be told apart from others.
+    pub fn tells(&self, item: &Value) -> bool {
+        self.same(item, item)
+    }
+
+    /// Whether no two items are told apart by the same. Only for lists of up to
+    /// [`PAIRWISE_MAX`](Self::PAIRWISE_MAX) items.
+    pub fn all_differ(&self, items: &[Value]) -> bool {
+        (1..items.len()).all(|at| !items[..at].iter().any(|earlier| self.same(earlier, &items[at])))
+    }
+
+    /// Items that are compared pair by pair, 120 pairs at most: no element is made for that.
+    pub const PAIRWISE_MAX: usize = 16;
+
+    /// Whether both lists hold the same items in the same order, each once; so it mostly is, and
+    /// nothing needs to be looked up. Not tried on long lists, where looking for duplicates costs more.
+    pub fn in_step(&self, old: &[Value], new: &[Value]) -> bool {
+        old.len() == new.len()
+            && old.len() <= Self::PAIRWISE_MAX
+            && old.iter().zip(new).all(|(old, new)| self.same(old, new))
+            && self.all_differ(old)
+    }
+
     /// Whether two items are told apart by the same; false where one can't be told apart.
     pub fn same(&self, a: &Value, b: &Value) -> bool {
         let scalar = |value: &Value| !matches!(value, Value::Object(_) | Value::Array(_) | Value::Null);
@@ -265,7 +288,7 @@ impl<'a> List<'a> {
                     (None, None) => true,
                     _ => false,
                 });
-                alike && found
+                alike && found && a.as_object().is_some() && b.as_object().is_some()
             }
             ListKind::Set | ListKind::Map(_) => scalar(a) && super::element::equal(a, b),
         }

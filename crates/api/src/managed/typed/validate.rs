@@ -51,25 +51,26 @@ fn check_fields(fields: Fields<'_>, map: &Map, duplicates: Duplicates) -> Result
 fn check_items(list: List<'_>, items: &[Value], duplicates: Duplicates) -> Result<(), Problems> {
     let mut problems = Vec::new();
     let mut seen = Set::new();
+    let look_for_duplicates = !list.is_atomic()
+        && duplicates == Duplicates::Forbidden
+        && (items.len() > List::PAIRWISE_MAX || !list.all_differ(items));
     for (at, item) in items.iter().enumerate() {
-        let element = match list.is_atomic() {
-            true => PathElement::Index(at as i64),
-            false => match list.element(item) {
+        if look_for_duplicates || !(list.is_atomic() || list.tells(item)) {
+            let element = match list.element(item) {
                 Ok(element) => element,
                 Err(why) => {
                     problems.extend(Problems::one(format!("element {at}: {why}")).0);
                     break;
                 }
-            },
-        };
-        if !list.is_atomic() && duplicates == Duplicates::Forbidden {
-            let entry = seen.entry(element.clone());
-            if entry.member {
-                problems.extend(Problems::one(format!("duplicate entries for key {element}")).0);
+            };
+            let entry = seen.entry(element);
+            if look_for_duplicates && entry.member {
+                problems.extend(Problems::one(format!("duplicate entries for key {}", entry.element)).0);
             }
             entry.member = true;
         }
         if let Err(found) = validate(list.item, item, duplicates) {
+            let element = list.element(item).unwrap_or(PathElement::Index(at as i64));
             problems.extend(found.under(&element).0);
         }
     }
