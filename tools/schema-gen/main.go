@@ -23,6 +23,7 @@ const kubernetesVersion = "v1.37.2"
 func main() {
 	log.SetFlags(0)
 	source := flag.String("kubernetes", "", "folder of k8s.io/kubernetes "+kubernetesVersion+" (default: in the module cache)")
+	golden := flag.Bool("golden", false, "write golden files for the tests instead of the tables")
 	flag.Parse()
 	if flag.NArg() != 1 {
 		log.Fatal("usage: schema-gen [-kubernetes FOLDER] OUTPUT-FOLDER")
@@ -33,6 +34,10 @@ func main() {
 		*source = filepath.Join(strings.TrimSpace(string(cache)), "k8s.io", "kubernetes@"+kubernetesVersion)
 	}
 
+	if *golden {
+		writeGolden(flag.Arg(0), registered())
+		return
+	}
 	openapi := readOpenAPI(*source)
 	scheme := registered()
 	types := collect(scheme, openapi)

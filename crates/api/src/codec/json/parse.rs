@@ -214,9 +214,11 @@ impl<'a> Parser<'a> {
     /// Leaves the last value of every field that came more than once, in the first one's place.
     fn settle(&mut self, fields: &mut Map) {
         let entries = fields.entries_mut();
+        if surely_unique(entries) {
+            return;
+        }
         let unique = match entries.len() {
-            0 | 1 => true,
-            2..=PAIRWISE_FIELDS_MAX => !(1..entries.len()).any(|at| {
+            0..=PAIRWISE_FIELDS_MAX => !(1..entries.len()).any(|at| {
                 let (before, rest) = entries.split_at(at);
                 before.iter().any(|(key, _)| *key == rest[0].0)
             }),
@@ -428,6 +430,23 @@ impl<'a> Parser<'a> {
         };
         ParseError { message, offset: self.at + 1 }
     }
+}
+
+/// A quick look that is often enough: no two names share length and first and last byte.
+fn surely_unique(entries: &[(Key, Value)]) -> bool {
+    let mut seen = 0u128;
+    entries.iter().all(|(key, _)| {
+        let bytes = key.as_bytes();
+        let edges = match bytes {
+            [] => 0,
+            [first, .., last] => usize::from(*first) * 5 + usize::from(*last) * 23,
+            [only] => usize::from(*only),
+        };
+        let bit = 1 << ((edges + bytes.len() * 37) % 128);
+        let new = seen & bit == 0;
+        seen |= bit;
+        new
+    })
 }
 
 /// A character as Go quotes it in syntax errors; Go looks at bytes, so beyond ASCII only the first one shows.
