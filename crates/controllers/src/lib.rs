@@ -8,6 +8,7 @@
 
 pub mod common;
 pub mod context;
+pub mod deployment;
 pub mod replicaset;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
@@ -19,6 +20,8 @@ pub use self::context::{ClientFactory, Context, ServiceAccounts, SharedIdentity}
 /// How many keys each controller works on at the same time; upstream's defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
+    /// `--concurrent-deployment-syncs`.
+    pub deployments: usize,
     /// `--concurrent-replicaset-syncs`.
     pub replicasets: usize,
     /// `--concurrent-rc-syncs`.
@@ -29,13 +32,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { replicasets: 5, replication_controllers: 5 }
+        Config { deployments: 5, replicasets: 5, replication_controllers: 5 }
     }
 }
 
 /// Runs all controllers until the context's token stops them.
 pub async fn run(context: Context, config: Config) {
     let mut all = JoinSet::new();
+    all.spawn(deployment::run(context.clone(), config.deployments));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
     context.informers.start(&context.stop);
