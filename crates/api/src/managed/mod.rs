@@ -70,3 +70,6 @@ pub(crate) fn zip<'a>(
         theirs.find(|(key, _)| !left.contains_key(key)).map(|(key, value)| (key, None, Some(value)))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,13 +57,13 @@ pub(super) fn settle(
         Some((_, found)) => found.as_ref(),
         None => Some(delta),
     };
+    let root = request.root();
     if !force {
-        let conflicts = conflicts(managed, own, delta_of);
+        let conflicts = conflicts(root, managed, own, delta_of);
         if !conflicts.is_empty() {
             return Ok(conflicts);
         }
     }
-    let root = request.root();
     let mut at = 0;
     managed.owners.retain_mut(|owner| {
         let is_own = own == Some(at);
@@ -78,6 +78,7 @@ pub(super) fn settle(
 }
 
 fn conflicts<'d>(
+    root: Type<'_>,
     managed: &Managed,
     own: Option<usize>,
     delta_of: impl Fn(&Owner) -> Option<&'d Delta>,
@@ -87,7 +88,9 @@ fn conflicts<'d>(
         let Some(delta) = delta_of(owner).filter(|delta| own != Some(at) && owner.meets(&delta.gained)) else {
             continue;
         };
-        let met = owner.read().intersection(&delta.gained);
+        let mut owned = owner.read();
+        reconcile(root, &mut owned);
+        let met = owned.intersection(&delta.gained);
         met.for_each(&mut |path| conflicts.push(Conflict { owner: owner.id.clone(), path: path.to_vec() }));
     }
     conflicts.sort_by_cached_key(|conflict| conflict.owner.text());
