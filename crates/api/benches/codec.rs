@@ -1,5 +1,6 @@
 //! How long a write's decoding takes: `cargo bench -p api`. Prints the best of many rounds, so that a busy machine
 //! does not count.
+#![allow(clippy::unwrap_used)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

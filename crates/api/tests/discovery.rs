@@ -1,4 +1,5 @@
 //! The table of resources against upstream's discovery documents.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

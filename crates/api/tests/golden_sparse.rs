@@ -1,5 +1,6 @@
 //! What upstream's golden files lack, written by `tools/schema-gen -golden`: every kind empty, every kind (lists
 //! too) with all pointers, lists and maps there but holding zero values, and the frames of a watch.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

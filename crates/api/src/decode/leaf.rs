@@ -105,9 +105,9 @@ fn corrupt_at(text: &str) -> usize {
 /// Whole numbers stay so while a float holds them exactly.
 pub(super) fn float(value: &mut Value) {
     const EXACT_MAX: u64 = 1 << 53;
-    if let Value::Int(number) = value {
-        if number.unsigned_abs() > EXACT_MAX {
-            *value = Value::Float(*number as f64);
-        }
+    if let Value::Int(number) = value
+        && number.unsigned_abs() > EXACT_MAX
+    {
+        *value = Value::Float(*number as f64);
     }
 }

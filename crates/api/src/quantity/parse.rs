@@ -139,7 +139,7 @@ impl Parts<'_> {
         let digits = self.whole.len() + self.fraction.len();
         match suffix.format {
             Format::BinarySi => {
-                let small = digits + suffix.exponent as usize * 3 / 10 + 1 <= 15;
+                let small = digits + suffix.exponent as usize * 3 / 10 < 15;
                 let whole: u64 = self.whole.parse().unwrap_or(0);
                 self.fraction.is_empty() && small && whole & 7 != 0
             }

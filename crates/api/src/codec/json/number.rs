@@ -5,10 +5,8 @@ use crate::value::Value;
 
 /// Reads the text of a number whose syntax has been checked.
 pub(super) fn parse(text: &str, whole: bool) -> Result<Value, ParseError> {
-    if whole {
-        if let Some(number) = short_int(text).or_else(|| text.parse().ok()) {
-            return Ok(Value::Int(number));
-        }
+    if whole && let Some(number) = short_int(text).or_else(|| text.parse().ok()) {
+        return Ok(Value::Int(number));
     }
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Ok(Value::Float(number)),

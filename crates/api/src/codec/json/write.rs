@@ -1,6 +1,6 @@
 //! The writer: compact JSON, byte for byte as Go's `encoding/json` writes it with HTML escaping on.
 
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 /// Appends the tree as compact JSON, without a line end.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
@@ -191,6 +191,7 @@ fn write_escape(character: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::codec::json::parse;
+    use crate::value::Map;
     use proptest::prelude::*;
     use rstest::rstest;
 
