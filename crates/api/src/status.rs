@@ -13,6 +13,8 @@ pub struct Status {
     pub reason: &'static str,
     pub message: String,
     pub details: Option<Details>,
+    /// Where an interrupted list may go on; empty for other errors.
+    pub continue_token: String,
 }
 
 /// What a [`Status`] is about.
@@ -63,7 +65,7 @@ impl std::error::Error for Status {}
 
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: None }
+        Status { code, reason, message: message.into(), details: None, continue_token: String::new() }
     }
 
     fn about(mut self, of: GroupResource<'_>, name: &str) -> Status {
@@ -186,7 +188,11 @@ impl Status {
         let mut value = Value::object();
         value.set("kind", "Status");
         value.set("apiVersion", "v1");
-        value.set("metadata", Map::new());
+        let mut metadata = Map::new();
+        if !self.continue_token.is_empty() {
+            metadata.insert("continue", self.continue_token.as_str());
+        }
+        value.set("metadata", metadata);
         value.set("status", "Failure");
         value.set("message", self.message.as_str());
         if !self.reason.is_empty() {

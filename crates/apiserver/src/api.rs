@@ -1,6 +1,7 @@
 //! The API server's parts, shared by all requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::status::Status;
 use api::user::UserInfo;
@@ -29,11 +30,17 @@ pub struct Api {
     pub metrics: Metrics,
     pub clock: Arc<dyn client::Clock>,
     pub settings: Settings,
+    /// Set once everything that a fresh cluster has is there.
+    pub ready: AtomicBool,
 }
 
 // === impl Api ===
 
 impl Api {
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
     /// Who makes this request.
     ///
     /// # Errors

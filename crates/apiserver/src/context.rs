@@ -152,7 +152,7 @@ impl Context {
 /// # Errors
 /// 413 beyond it, 400 where the client broke off.
 pub async fn read_body(body: Body) -> Result<Bytes, Status> {
-    body.collect(BODY_BYTES_MAX).await.map_err(|error| match error.downcast_ref::<client::TooLarge>() {
+    body.collect(BODY_BYTES_MAX).await.map_err(|error| match error.downcast_ref::<client::body::TooLarge>() {
         Some(_) => Status::too_large("Request entity too large: limit is 3145728"),
         None => Status::bad_request(format!("unable to read the request body: {error}")),
     })

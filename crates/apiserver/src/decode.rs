@@ -2,8 +2,10 @@
 //!
 //! Upstream: `apiserver/pkg/endpoints/handlers/create.go`, `rest.go` (`transformDecodeError`).
 
-use api::codec::{json, protobuf, yaml};
+use api::codec::{json, protobuf};
+use api::codec::yaml;
 use api::decode::{self, Decoded};
+use api::codec::json::Duplicates;
 use api::registry::Registry;
 use api::schema::{self, Schema, StructId};
 use api::status::Status;
@@ -56,7 +58,7 @@ pub fn body(
     let encoding = Encoding::of_body(context.content_type())?;
     let (tree, duplicates) = parse(encoding, body, expected)?;
     let given = TypeMeta::of(&tree);
-    tree_of(context, tree, duplicates, expected, validation).map_err(|why| match given.kind.is_empty() {
+    tree_of(context, tree, &duplicates, expected, validation).map_err(|why| match given.kind.is_empty() {
         false => Status::bad_request(format!(
             "{} in version \"{}\" cannot be handled as a {}: {why}",
             given.kind, given.version, expected.kind
@@ -77,20 +79,14 @@ pub fn body(
 pub fn tree_of(
     context: &Context,
     tree: Value,
-    duplicates: Vec<String>,
+    duplicates: &Duplicates,
     expected: &Expected<'_>,
     validation: FieldValidation,
 ) -> Result<Typed, String> {
     let (schema, id) = expected.schema;
-    let Decoded { value, mut strict } = decode::decode(schema, id, tree).map_err(|error| error.to_string())?;
-    strict.splice(0..0, duplicates);
-    match validation {
-        FieldValidation::Strict if !strict.is_empty() => {
-            return Err(format!("strict decoding error: {}", strict.join(", ")));
-        }
-        FieldValidation::Warn => strict.into_iter().for_each(|one| context.warn(one)),
-        _ => {}
-    }
+    let decoded = decode::decode_with_duplicates(schema, id, tree, duplicates, validation);
+    let Decoded { value, warnings } = decoded.map_err(|error| error.to_string())?;
+    warnings.into_iter().for_each(|one| context.warn(one));
     Ok(Typed(value))
 }
 
@@ -132,7 +128,7 @@ pub fn set_type(value: &mut Value, expected: &Expected<'_>) {
 /// Static defaults, then those of the kind's rules.
 pub fn apply_defaults(value: &mut Value, served: &Served) {
     let (schema, id) = served.schema();
-    decode::defaults(schema, id, value);
+    api::defaults::apply(schema, id, value);
     (served.rules().defaults)(value);
 }
 
@@ -153,7 +149,7 @@ impl TypeMeta {
 }
 
 /// The tree, and messages about duplicate fields.
-fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(Value, Vec<String>), Status> {
+fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(Value, Duplicates), Status> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
@@ -165,10 +161,12 @@ fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(V
         Encoding::Json => {
             json::parse_strict(body).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| unreadable(&error))
         }
-        Encoding::Yaml => yaml::parse_strict(body).map_err(|error| unreadable(&error)),
+        Encoding::Yaml => {
+            yaml::parse_strict(body).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| unreadable(&error))
+        }
         Encoding::Protobuf => {
             let (schema, id) = expected.schema;
-            protobuf::decode(schema, id, body).map(|tree| (tree, Vec::new())).map_err(|error| {
+            protobuf::decode(schema, id, body).map(|tree| (tree, Duplicates::default())).map_err(|error| {
                 Status::bad_request(format!(
                     "the object provided is unrecognized (must be of type {}): {error} ({})",
                     expected.kind,

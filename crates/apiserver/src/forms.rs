@@ -10,7 +10,7 @@ use std::ops::Range;
 use api::codec::{json, protobuf};
 use api::field::{FieldErrors, Path};
 use api::status::Status;
-use api::value::Value;
+use api::value::{Map, Value};
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
 use store::{Entry, Event, Kind, Revision};
@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::request::{Accept, Encoding, Form};
 use crate::served::Served;
 use crate::stored::METADATA_FIELD;
+use crate::wire;
 
 /// How one client sees objects of one resource.
 #[derive(Clone)]
@@ -120,7 +121,7 @@ impl View {
 
     /// A whole document (an object or a small list) in the negotiated encoding.
     pub fn write_document(&self, tree: &Value) -> Result<Bytes, Status> {
-        write_document(tree, self.accept, self.served)
+        write_document(tree, self.accept, &self.served)
     }
 
     /// One object inside a JSON list: without kind and API version, as Go's typed lists have it.
@@ -158,7 +159,7 @@ impl View {
 
     fn message_type(&self) -> (&'static api::schema::Schema, api::schema::StructId) {
         match self.accept.form {
-            Form::Metadata => crate::served::meta_type("PartialObjectMetadata"),
+            Form::Metadata => crate::served::meta_type(Form::Metadata),
             _ => self.served.schema(),
         }
     }
@@ -227,14 +228,13 @@ impl View {
             object.set("metadata.creationTimestamp", Value::Null);
         }
         if initial_events_end {
-            *object.at_or_insert("metadata.annotations") =
-                Value::from_iter_str([("k8s.io/initial-events-end", "true")]);
+            let annotations = Map::from_iter([("k8s.io/initial-events-end", "true")]);
+            object.set("metadata.annotations", annotations);
         }
         if self.accept.form == Form::Table {
             object.set("columnDefinitions", Value::Null);
             object.set("rows", Value::Array(Vec::new()));
         }
-        let object = self.served.complete(object, self.accept.form);
         self.frame_of_tree(&object, "BOOKMARK")
     }
 
@@ -243,8 +243,8 @@ impl View {
         let tree = status.to_value();
         match self.accept.encoding {
             Encoding::Protobuf => {
-                let status = crate::respond::status_document(&tree, Encoding::Protobuf);
-                protobuf::watch_frame("ERROR", &status)
+                let status = crate::respond::status_document(&tree);
+                wire::watch_frame("ERROR", &status)
             }
             _ => {
                 let mut bytes = Vec::new();
@@ -269,7 +269,7 @@ impl View {
 
     fn frame_of_tree(&self, tree: &Value, what: &str) -> Result<Bytes, Status> {
         match self.accept.encoding {
-            Encoding::Protobuf => Ok(protobuf::watch_frame(what, &self.write_document(tree)?)),
+            Encoding::Protobuf => Ok(wire::watch_frame(what, &self.write_document(tree)?)),
             _ => {
                 let mut bytes = Vec::new();
                 json::write(tree, &mut bytes);
@@ -300,10 +300,11 @@ impl View {
 }
 
 /// A whole document in an encoding.
-pub fn write_document(tree: &Value, accept: Accept, served: Served) -> Result<Bytes, Status> {
+pub fn write_document(tree: &Value, accept: Accept, served: &Served) -> Result<Bytes, Status> {
     match accept.encoding {
         Encoding::Protobuf => {
-            let (schema, id) = served.type_of(tree);
+            let (schema, own) = served.schema();
+            let id = wire::type_of(tree).unwrap_or(own);
             let mut out = Vec::new();
             protobuf::encode(schema, id, tree, &mut out).map_err(Status::internal)?;
             Ok(out.into())

@@ -1,8 +1,47 @@
 //! # apiserver
+//! The one door to cluster state.
+//!
+//! Start at [`pipeline`] (the stations that every request passes), then [`route`] and [`verbs`]
+//! (what answers), [`forms`] (served bytes) and [`stored`] (stored bytes).
+//! Invariants: every write goes through [`verbs::write`]; bytes are made once; nothing here waits
+//! for a client while it holds a lock.
+#![forbid(unsafe_code)]
 
+pub mod admission;
+mod allocation;
+pub mod api;
+#[path = "authn_stub.rs"]
+pub mod authn;
 pub mod authz;
+pub mod boot;
 pub mod bootstrap;
+mod companions;
+pub mod context;
+mod decode;
+mod discovery;
+mod flow;
+mod forms;
+mod health;
+mod lifecycle;
+mod managed;
+mod metrics;
+mod openapi;
+pub mod pipeline;
 pub mod pki;
+mod request;
+mod respond;
+mod route;
+mod selection;
+pub mod serve;
+mod served;
+pub mod server;
+pub mod settings;
+mod stored;
+mod stubs;
+mod streams;
+mod subresources;
+mod verbs;
+mod wire;
 
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use api::codec::json::Duplicates;
 use api::managed::{self, Request, SamePaths, Set};
 use api::status::Status;
 use api::value::Value;
@@ -25,7 +26,7 @@ static VERSIONS: SamePaths<'static> = SamePaths(&[]);
 fn reset(served: &Served, subresource: &str) -> &'static Set {
     match subresource {
         "status" => &SPEC,
-        "" if served.rules().status => &STATUS,
+        "" if served.resource().subresource("status").is_some() => &STATUS,
         _ => &NOTHING,
     }
 }
@@ -87,7 +88,7 @@ pub fn apply(write: &Write<'_>, config: &Value, live: Option<&Value>, manager: &
     }
     let expected = Expected::of(served);
     let Typed(mut new) =
-        decode::tree_of(context, applied.object, Vec::new(), &expected, FieldValidation::Warn).map_err(Status::bad_request)?;
+        decode::tree_of(context, applied.object, &Duplicates::default(), &expected, FieldValidation::Warn).map_err(Status::bad_request)?;
     decode::set_type(&mut new, &expected);
     decode::apply_defaults(&mut new, served);
     Ok(new)

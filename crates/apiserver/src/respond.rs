@@ -1,6 +1,7 @@
 //! Answers as HTTP: documents, errors, and the headers every answer carries.
 
-use api::codec::{json, protobuf, yaml};
+use api::codec::{json, protobuf};
+use api::codec::yaml;
 use api::status::Status;
 use api::value::Value;
 use bytes::Bytes;
@@ -70,6 +71,17 @@ pub fn status_document(tree: &Value) -> Bytes {
         Ok(()) => out.into(),
         Err(_) => write_text(tree, Encoding::Json, false),
     }
+}
+
+/// A tree of a built-in kind that is no stored object, in protobuf too where that is asked for.
+pub fn typed(code: StatusCode, document: &Value, accept: Accept) -> Response<Body> {
+    if let (Encoding::Protobuf, Some(id)) = (accept.encoding, crate::wire::type_of(document)) {
+        let mut out = Vec::new();
+        if protobuf::encode(api::schema::builtin(), id, document, &mut out).is_ok() {
+            return self::document(code, out, Encoding::Protobuf.media_type());
+        }
+    }
+    tree(code, document, accept)
 }
 
 fn encoding_for_text(encoding: Encoding) -> Encoding {

@@ -41,7 +41,7 @@ pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Respon
 /// The verbs on a resource itself.
 async fn object(api: &Api, context: &Context, served: &Served, body: Body) -> Result<Response<Body>, Status> {
     let verb = context.info.verb;
-    if !served.resource().is_stored() {
+    if served.resource().is_virtual() {
         return match verb {
             "create" => subresources::reviews::create(api, context, served, read_body(body).await?).await,
             _ => Err(not_allowed(served, verb)),

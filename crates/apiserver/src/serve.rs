@@ -93,7 +93,7 @@ async fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, from) = (pipeline.clone(), from.clone());
         async move {
-            let mut request = request.map(Body::incoming);
+            let mut request = request.map(Body::from);
             request.extensions_mut().insert(from);
             Ok::<_, Infallible>(pipeline.call(request).await)
         }

@@ -120,12 +120,12 @@ impl Served {
 
     /// Columns of this resource's tables, as a Table has them.
     pub fn column_definitions(&self) -> Value {
-        api::table::column_definitions(self.group(), self.plural())
+        crate::stubs::table::column_definitions(self.group(), self.plural())
     }
 
     /// The cells of one row.
     pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        api::table::cells(self.group(), self.plural(), object, now)
+        crate::stubs::table::cells(self.group(), self.plural(), object, now)
     }
 }
 
@@ -133,7 +133,7 @@ fn convert(mut tree: Value, from: &Resource, to: &Resource) -> Result<Value, Sta
     if std::ptr::eq(from, to) {
         return Ok(tree);
     }
-    kinds::convert::convert(&mut tree, (&from.group, &from.version), (&to.group, &to.version), &to.kind)
+    crate::stubs::convert(&mut tree, (&from.group, &from.version), (&to.group, &to.version), &to.kind)
         .map_err(Status::internal)?;
     tree.set("apiVersion", api_version(&to.group, &to.version));
     Ok(tree)

@@ -62,7 +62,10 @@ fn record(tree: &Value, rules: &Rules, metadata_at: Range<u32>) -> Record {
             .map(|text| Cow::Borrowed(text.as_str().unwrap_or_default()))
             .collect::<Vec<Cow<'_, str>>>()
     };
-    let selectable = rules.selectable.iter().map(|(name, read)| (Cow::Borrowed(*name), Cow::Owned(read(tree).to_string())));
+    let selectable = rules.selectable.iter().map(|(name, read)| {
+        let value: Cow<'_, str> = Cow::Owned(read(tree).to_string());
+        (Cow::Borrowed(*name), value)
+    });
     Record::new(&Parts {
         namespace: metadata.str_at("namespace").into(),
         name: metadata.str_at("name").into(),

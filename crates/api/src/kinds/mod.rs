@@ -29,6 +29,7 @@ pub mod job;
 pub mod namespace;
 pub mod persistent_volume_claim;
 pub mod pod;
+pub mod rbac;
 pub mod read;
 pub mod replica_set;
 pub mod resources;
@@ -202,6 +203,10 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("batch", "jobs", &job::RULES),
     ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
     ("events.k8s.io", "events", &event::EVENTS),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", &rbac::RULES),
+    ("rbac.authorization.k8s.io", "clusterroles", &rbac::RULES),
+    ("rbac.authorization.k8s.io", "rolebindings", &rbac::RULES),
+    ("rbac.authorization.k8s.io", "roles", &rbac::RULES),
 ];
 
 /// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.

@@ -2,10 +2,12 @@
 //!
 //! Upstream: `plugin/pkg/admission/{noderestriction,nodetaint}`.
 
+use std::sync::Arc;
+
 use api::status::Status;
 use api::value::{Map, Value};
 
-use super::{Attributes, Operation};
+use super::{Attributes, Operation, lookup};
 use crate::api::Api;
 use crate::authz::noderestriction;
 
@@ -27,11 +29,32 @@ pub fn taint_new(_: &Api, attributes: &Attributes<'_>, node: &mut Value, _: Opti
 
 /// NodeRestriction: a node writes only what is its own.
 pub fn restriction(api: &Api, attributes: &Attributes<'_>, new: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
-    let verb = match attributes.operation {
-        Operation::Create => "create",
-        Operation::Update => "update",
-        Operation::Delete => "delete",
-        Operation::Connect => "connect",
+    let operation = match attributes.operation {
+        Operation::Create => noderestriction::Operation::Create,
+        Operation::Update => noderestriction::Operation::Update,
+        Operation::Delete => noderestriction::Operation::Delete,
+        Operation::Connect => noderestriction::Operation::Connect,
     };
-    noderestriction::check(api, attributes, verb, new, old)
+    let request = noderestriction::Request {
+        user: &attributes.context.user,
+        operation,
+        group: attributes.served.group(),
+        version: attributes.served.version(),
+        resource: attributes.served.plural(),
+        subresource: attributes.subresource,
+        namespace: attributes.namespace,
+        name: attributes.name,
+        new,
+        old,
+    };
+    noderestriction::check(&request, &Lookup(api), &api.authorizer)
+}
+
+/// Other objects, as they are in memory.
+struct Lookup<'a>(&'a Api);
+
+impl noderestriction::Objects for Lookup<'_> {
+    fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        lookup::get(self.0, group, resource, namespace, name).map(Arc::new)
+    }
 }

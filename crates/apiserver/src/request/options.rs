@@ -12,17 +12,10 @@ use super::query::Query;
 /// A resource version as a number; 0 is "any".
 pub type Revision = u64;
 
-/// How unknown and duplicate fields in a body are met.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum FieldValidation {
-    Ignore,
-    #[default]
-    Warn,
-    Strict,
-}
+pub use api::decode::FieldValidation;
 
 /// What create, update and patch have in common.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WriteOptions {
     pub dry_run: bool,
     pub field_manager: String,
@@ -77,6 +70,17 @@ pub struct DeleteOptions {
 const FIELD_MANAGER_BYTES_MAX: usize = 128;
 
 // === impl WriteOptions ===
+
+impl Default for WriteOptions {
+    fn default() -> WriteOptions {
+        WriteOptions {
+            dry_run: false,
+            field_manager: String::new(),
+            field_validation: FieldValidation::Warn,
+            force: None,
+        }
+    }
+}
 
 impl WriteOptions {
     /// `kind` is the options' kind for error messages: `CreateOptions`, `UpdateOptions`, `PatchOptions`.

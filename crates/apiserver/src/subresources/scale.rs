@@ -1,6 +1,8 @@
 //! `scale`: the number of replicas as an `autoscaling/v1 Scale`, whatever the kind.
 
-use api::codec::{json, yaml};
+use api::codec::json::Duplicates;
+use api::codec::json;
+use api::codec::yaml;
 use api::field::{FieldErrors, Path};
 use api::patch as patches;
 use api::selector::LabelSelector;
@@ -172,7 +174,7 @@ impl Requested {
             Kind::Merge(patch) => patches::merge::apply(current.clone(), patch.clone()).map_err(Status::from)?,
         };
         let expected = Expected::kind("autoscaling", "v1", "Scale")?;
-        decode::tree_of(context, patched, Vec::new(), &expected, FieldValidation::Warn)
+        decode::tree_of(context, patched, &Duplicates::default(), &expected, FieldValidation::Warn)
             .map(|typed| typed.0)
             .map_err(Status::bad_request)
     }

@@ -1,19 +1,20 @@
 //! `delete` and `deletecollection`.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
-use api::codec::{json, protobuf, yaml};
+use api::codec::{json, protobuf};
+use api::codec::yaml;
 use api::status::{GroupResource, Status};
 use api::value::Value;
 use bytes::Bytes;
 use client::Body;
-use futures::{StreamExt, TryStreamExt};
 use http::{Response, StatusCode};
 use store::Entry;
 
 use super::write::Written;
 use super::write::commit::{Commit, Failure, commit};
-use super::{decode, list};
+use super::list;
 use crate::admission::{Attributes, Operation};
 use crate::api::Api;
 use crate::context::Context;
@@ -129,18 +130,29 @@ pub async fn delete_collection(
     let list_options = ListOptions::parse(&context.query)?;
     let selection = Selection::parse(context, served, &list_options)?;
     let page = list::read(api, served, &list_options, &selection).await?;
-    let delete_options = &delete_options;
-    let removals = page.entries.iter().map(|entry| async move {
-        let (namespace, name) = (entry.record.namespace(), entry.record.name());
-        match remove(api, context, served, namespace, name, delete_options).await {
+    for some in page.entries.chunks(COLLECTION_PARALLEL) {
+        let removals: Vec<_> = some.iter().map(|entry| remove_listed(api, context, served, entry, &delete_options)).collect();
+        futures::future::try_join_all(removals).await?;
+    }
+    list::respond(View::negotiate(context, served)?, page)
+}
+
+/// Deletes one object of a collection. Boxed: its type would name itself through the list it is in.
+fn remove_listed<'f>(
+    api: &'f Api,
+    context: &'f Context,
+    served: &'f Served,
+    entry: &'f Entry,
+    options: &'f DeleteOptions,
+) -> Pin<Box<dyn Future<Output = Result<(), Status>> + Send + 'f>> {
+    Box::pin(async move {
+        match remove(api, context, served, entry.record.namespace(), entry.record.name(), options).await {
             Ok(_) => Ok(()),
             // Somebody else was faster.
             Err(status) if status.code == 404 => Ok(()),
             Err(status) => Err(status),
         }
-    });
-    futures::stream::iter(removals).buffer_unordered(COLLECTION_PARALLEL).try_collect::<()>().await?;
-    list::respond(View::negotiate(context, served)?, page)
+    })
 }
 
 /// Options from a body, JSON, YAML or protobuf, or from the query.
@@ -153,7 +165,7 @@ fn options(context: &Context, body: &Bytes) -> Result<DeleteOptions, Status> {
         Encoding::Json => json::parse(body).map_err(|error| bad(&error))?,
         Encoding::Yaml => yaml::parse(body).map_err(|error| bad(&error))?,
         Encoding::Protobuf => {
-            let (schema, id) = decode::delete_options_type();
+            let (schema, id) = crate::served::kind_type("", "v1", "DeleteOptions");
             protobuf::decode(schema, id, body).map_err(|error| bad(&error))?
         }
     };

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::codec::{json, protobuf};
+use api::codec::json;
 use api::status::Status;
 use api::value::Value;
 use base64::Engine;
@@ -24,6 +24,7 @@ use crate::request::{Encoding, Form};
 use crate::respond;
 use crate::selection::Selection;
 use crate::served::Served;
+use crate::wire;
 
 /// Bytes of one piece of a long list: large enough to keep the cost per frame small, small
 /// enough that a slow reader holds little.
@@ -195,7 +196,7 @@ fn decode_token(token: &str) -> Result<(i64, String), &'static str> {
     }
 }
 
-fn respond(view: View, page: Page) -> Result<Response<Body>, Status> {
+pub fn respond(view: View, page: Page) -> Result<Response<Body>, Status> {
     match (view.accept.form, view.accept.encoding) {
         (Form::Table, _) => {
             let rows: Vec<(&Entry, Revision)> = page.entries.iter().map(|e| (&**e, e.mod_revision)).collect();
@@ -328,11 +329,11 @@ impl<S: futures::Stream<Item = Result<Bytes, Status>>> ChainError for S {}
 fn protobuf_list(view: &View, page: &Page) -> Result<Bytes, Status> {
     let (kind, version) = list_kind(view);
     let mut raw = Vec::new();
-    protobuf::write_list_metadata(&list_metadata(page), &mut raw).map_err(Status::internal)?;
+    wire::put_list_metadata(&list_metadata(page), &mut raw).map_err(Status::internal)?;
     for entry in &page.entries {
-        protobuf::write_bytes_field(2, &view.message(entry)?, &mut raw);
+        wire::put_bytes(2, &view.message(entry)?, &mut raw);
     }
-    Ok(protobuf::envelope(&version, &kind, &raw).into())
+    Ok(wire::envelope(&version, &kind, &raw).into())
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //!
 //! Upstream: `apiserver/pkg/endpoints/handlers/patch.go`.
 
-use api::codec::{json, yaml};
+use api::codec::json::Duplicates;
+use api::codec::json;
+use api::codec::yaml;
 use api::field::{FieldErrors, Path};
 use api::patch;
 use api::status::Status;
@@ -93,7 +95,7 @@ impl Patch {
             _ => json::parse_strict(body).map_err(|error| bad(&error))?,
         };
         let mut strict: Vec<String> =
-            parsed.duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+            parsed.duplicates.paths.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
         let checked = options.field_validation != FieldValidation::Ignore;
         let patch = match kind {
             PatchType::Json => {
@@ -143,7 +145,7 @@ impl Patch {
             String::from_utf8_lossy(&text).into_owned()
         };
         let text = shown(&patched);
-        let Typed(mut new) = decode::tree_of(context, patched, Vec::new(), &expected, validation).map_err(|why| {
+        let Typed(mut new) = decode::tree_of(context, patched, &Duplicates::default(), &expected, validation).map_err(|why| {
             let mut errors = FieldErrors::new();
             errors.invalid(&Path::new("patch"), text.as_str(), why);
             errors.into_status("", "", "")

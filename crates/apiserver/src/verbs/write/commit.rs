@@ -61,7 +61,7 @@ pub async fn commit(
             None if dry_run => return Ok(Written::Tree(change.old.cloned().unwrap_or_default())),
             None => txn = txn.delete(change.key),
             Some(mut tree) => {
-                canonicalize(served, &mut tree);
+                canonicalize(served, &mut tree)?;
                 if dry_run {
                     return Ok(Written::Tree(tree));
                 }
@@ -86,9 +86,9 @@ pub async fn commit(
     Err(Status::internal("no free address or port found: too many others are taking them at the same time").into())
 }
 
-fn canonicalize(served: &Served, tree: &mut Value) {
+fn canonicalize(served: &Served, tree: &mut Value) -> Result<(), Status> {
     let (schema, id): (&Schema, _) = served.stored_schema();
-    api::decode::canonicalize(schema, id, tree);
+    api::decode::canonicalize(schema, id, tree).map_err(Status::internal)
 }
 
 /// Events live for an hour, upstream's `--event-ttl`.

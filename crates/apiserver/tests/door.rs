@@ -1,0 +1,112 @@
+//! The door, in process: requests of many kinds through the whole pipeline, over the memory engine.
+
+use std::sync::Arc;
+
+use api::codec::json;
+use api::user::UserInfo;
+use api::value::Value;
+use apiserver::authn::Authenticator;
+use apiserver::authz::Mode;
+use apiserver::bootstrap::objects::AuthenticationTrust;
+use apiserver::server::{Datastore, Server, own_user};
+use apiserver::settings::Settings;
+use client::{Client, DeleteOptions, Resource, SystemClock, WriteOptions};
+use tokio_util::sync::CancellationToken;
+
+const CONFIG_MAPS: Resource = Resource::fixed("", "v1", "configmaps", "ConfigMap", true);
+const PODS: Resource = Resource::fixed("", "v1", "pods", "Pod", true);
+const SERVICES: Resource = Resource::fixed("", "v1", "services", "Service", true);
+const ACCOUNTS: Resource = Resource::fixed("", "v1", "serviceaccounts", "ServiceAccount", true);
+
+async fn server() -> Server {
+    let settings = Settings {
+        advertise_address: "10.0.0.1".parse().unwrap(),
+        secure_port: 6443,
+        service_cluster_ip_range: "10.96.0.0/16".parse().unwrap(),
+        service_node_port_range: (30_000, 32_767),
+        service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
+    };
+    let modes = vec![Mode::Node, Mode::Rbac];
+    let server = Server::open(Datastore::Memory, settings, Authenticator, Arc::new(SystemClock), modes).await.unwrap();
+    server.seed(&AuthenticationTrust::default(), &CancellationToken::new()).await.unwrap();
+    server
+}
+
+fn admin(server: &Server) -> Client {
+    server.client(own_user())
+}
+
+fn tree(text: &str) -> Value {
+    json::parse(text.as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn a_fresh_cluster_has_what_it_needs() {
+    let server = server().await;
+    let client = admin(&server);
+    for path in ["/api/v1/namespaces/kube-system", "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
+        "/api/v1/namespaces/default/services/kubernetes", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"] {
+        client.get(path).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_config_map_lives() {
+    let server = server().await;
+    let maps = admin(&server).namespaced(&CONFIG_MAPS, "default");
+    let options = WriteOptions::default();
+    let made = maps.create_tree(tree(r#"{"metadata":{"name":"a"},"data":{"k":"v"}}"#), &options).await.unwrap();
+    let made = made.tree().unwrap();
+    assert_eq!(made.str_at("kind"), "ConfigMap");
+    assert_eq!(made.str_at("data.k"), "v");
+    assert!(!made.str_at("metadata.uid").is_empty());
+    let mut changed = made.clone();
+    changed.set("data.k", "w");
+    let updated = maps.update(changed, &options).await.unwrap().tree().unwrap();
+    assert_ne!(updated.str_at("metadata.resourceVersion"), made.str_at("metadata.resourceVersion"));
+    let conflict = maps.update(made, &options).await.unwrap_err();
+    assert!(conflict.is_conflict(), "{conflict}");
+    maps.delete("a", &DeleteOptions::default()).await.unwrap();
+    assert!(maps.get("a").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_pod_gets_its_defaults_and_account() {
+    let server = server().await;
+    let client = admin(&server);
+    let options = WriteOptions::default();
+    client.namespaced(&ACCOUNTS, "default").create_tree(tree(r#"{"metadata":{"name":"default"}}"#), &options).await.unwrap();
+    let pods = client.namespaced(&PODS, "default");
+    let pod = tree(r#"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"busybox"}]}}"#);
+    let made = pods.create_tree(pod, &options).await.unwrap().tree().unwrap();
+    assert_eq!(made.str_at("spec.restartPolicy"), "Always");
+    assert_eq!(made.str_at("spec.serviceAccountName"), "default");
+    assert_eq!(made.str_at("status.phase"), "Pending");
+    assert_eq!(made.array_at("spec.volumes").len(), 1);
+    assert_eq!(made.i64_at("metadata.generation"), Some(1));
+}
+
+#[tokio::test]
+async fn services_get_addresses_and_give_them_back() {
+    let server = server().await;
+    let services = admin(&server).namespaced(&SERVICES, "default");
+    let options = WriteOptions::default();
+    let body = r#"{"metadata":{"name":"s"},"spec":{"type":"NodePort","selector":{"a":"b"},"clusterIP":"10.96.7.7","ports":[{"port":80}]}}"#;
+    let made = services.create_tree(tree(body), &options).await.unwrap().tree().unwrap();
+    assert_eq!(made.str_at("spec.clusterIP"), "10.96.7.7");
+    let port = made.array_at("spec.ports")[0].i64_at("nodePort").unwrap();
+    assert!((30_000..=32_767).contains(&port));
+    let taken = services.create_tree(tree(&body.replace("\"s\"", "\"t\"")), &options).await.unwrap_err();
+    assert!(taken.to_string().contains("provided IP is already allocated"), "{taken}");
+    services.delete("s", &DeleteOptions::default()).await.unwrap();
+    services.create_tree(tree(&body.replace("\"s\"", "\"t\"")), &options).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so() {
+    let server = server().await;
+    let nobody = server.client(UserInfo::authenticated("nobody", &[]));
+    let error = nobody.get("/api/v1/namespaces/default/pods").await.unwrap_err();
+    assert!(error.is_forbidden(), "{error}");
+    assert!(error.to_string().contains("User \"nobody\" cannot list resource \"pods\""), "{error}");
+}
