@@ -36,6 +36,18 @@ impl Companion {
     }
 }
 
+/// Fills in what can be said before validation without taking anything: fields that go together,
+/// and what an update leaves out although the server had chosen it.
+///
+/// # Errors
+/// 422 where wishes contradict each other.
+pub fn prepare(api: &Api, served: &Served, new: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    match (served.group(), served.plural()) {
+        ("", "services") => crate::allocation::prepare_service(new, old, api.settings.service_cluster_ip_range),
+        _ => Ok(()),
+    }
+}
+
 /// The companions of a write; fills what they decide into the new object. `new` is missing on deletion.
 ///
 /// # Errors

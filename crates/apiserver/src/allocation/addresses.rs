@@ -14,7 +14,7 @@ use crate::companions::Companion;
 use crate::settings::Cidr;
 
 /// Where `IPAddress` objects lie.
-pub const ADDRESS_PREFIX: &str = "/registry/ipaddresses/";
+const ADDRESS_PREFIX: &str = "/registry/ipaddresses/";
 /// The lower part of the range is left to those who choose their address: a sixteenth of it, within these bounds.
 const STATIC_BAND: (u128, u128) = (16, 256);
 

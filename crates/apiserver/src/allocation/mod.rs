@@ -17,10 +17,19 @@ use api::value::Value;
 
 use crate::api::Api;
 use crate::companions::Companion;
+use crate::settings::Cidr;
 
-pub use addresses::ADDRESS_PREFIX;
-pub use families::{keep_allocated, normalize_cluster_ips};
-pub use ports::NODE_PORTS_KEY;
+/// Brings the address fields of a Service in line with each other.
+///
+/// # Errors
+/// 422 for families that this cluster does not have.
+pub fn prepare_service(new: &mut Value, old: Option<&Value>, range: Cidr) -> Result<(), Status> {
+    if let Some(old) = old {
+        families::keep_allocated(new, old);
+    }
+    families::normalize_cluster_ips(new, old);
+    families::fill(new, old, range)
+}
 
 /// Chooses what a Service takes, writes it into `new`, and gives the changes that go with it.
 pub async fn of_service(
@@ -32,7 +41,6 @@ pub async fn of_service(
     let mut companions = Vec::new();
     match new {
         Some(new) => {
-            families::fill(new, old, api.settings.service_cluster_ip_range)?;
             addresses::allocate(api, new, old, &mut companions)?;
             ports::allocate(api, new, old, &mut companions)?;
         }

@@ -13,7 +13,7 @@ use crate::api::Api;
 use crate::companions::Companion;
 
 /// Where the object lies.
-pub const NODE_PORTS_KEY: &str = "/registry/ranges/servicenodeports";
+const NODE_PORTS_KEY: &str = "/registry/ranges/servicenodeports";
 
 /// Whether every port of this Service has a node port.
 pub fn wants(service: &Value) -> bool {

@@ -20,6 +20,7 @@ use store::Entry;
 use self::commit::{Commit, Failure};
 use crate::admission::{Attributes, Operation};
 use crate::api::Api;
+use crate::companions;
 use crate::context::Context;
 use crate::forms::View;
 use crate::lifecycle::{deletion, meta};
@@ -102,6 +103,7 @@ impl Write<'_> {
         meta::fill_system_fields(&mut tree, self.context.now, uuid::Uuid::new_v4().to_string());
         let name = tree.str_at("metadata.name").to_owned();
         let rules = self.served.rules();
+        companions::prepare(self.api, self.served, &mut tree, None).map_err(fail)?;
         let prepared = strategy::before_create(rules, self.served.namespaced(), &mut tree, &self.rules_context())
             .map_err(|errors| fail(errors.into_status(self.served.group(), self.served.kind(), &name)))?;
         self.warn(prepared);
@@ -172,6 +174,9 @@ impl Write<'_> {
         self.admit(Operation::Update, &mut new, Some(&old)).await?;
         dedup_owners(&mut new, self.context);
         let conditional = self.check_revision(&mut new, entry)?;
+        if self.subresource.is_empty() {
+            companions::prepare(self.api, self.served, &mut new, Some(&old))?;
+        }
         let rules = self.served.rules();
         let (namespaced, context) = (self.served.namespaced(), self.rules_context());
         let prepared = match self.subresource {
