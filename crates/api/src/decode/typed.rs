@@ -49,25 +49,36 @@ impl<'s> Decoder<'s> {
     /// Brings a value into its shape. `go_type` is the Go type where the shape does not tell it.
     pub fn in_place(&mut self, shape: &Shape, go_type: &str, value: &mut Value, frame: &Frame<'_>) -> Stop {
         match (shape, &mut *value) {
+            (Shape::Struct(id), Value::Object(fields)) => self.fields(self.schema.get(*id), fields, frame),
+            (Shape::Array(array), Value::Array(items)) => self.items(&array.item, go_type, items, frame),
+            (Shape::Map(map), Value::Object(entries)) => self.entries(&map.value, go_type, entries, frame),
+            (Shape::Raw(kind), _) => raw::in_place(self, *kind, value, frame),
+            _ => self.leaf(shape, go_type, value, frame),
+        }
+    }
+
+    fn items(&mut self, item: &Shape, go_type: &str, items: &mut [Value], frame: &Frame<'_>) -> Stop {
+        let item_type = go_type.strip_prefix("[]").unwrap_or_default();
+        for (at, value) in items.iter_mut().enumerate() {
+            self.in_place(item, item_type, value, &frame.then(Step::Index(at)))?;
+        }
+        Ok(())
+    }
+
+    fn entries(&mut self, shape: &Shape, go_type: &str, entries: &mut Map, frame: &Frame<'_>) -> Stop {
+        let value_type = go_type.split_once(']').map_or("", |(_, value_type)| value_type);
+        for (key, value) in entries.iter_mut() {
+            self.in_place(shape, value_type, value, &frame.then(Step::Key(key)))?;
+        }
+        sort(entries);
+        Ok(())
+    }
+
+    /// Values without parts, and values of a wrong type.
+    fn leaf(&mut self, shape: &Shape, go_type: &str, value: &mut Value, frame: &Frame<'_>) -> Stop {
+        match (shape, &mut *value) {
             (Shape::String, Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Int64, Value::Int(_)) => Ok(()),
             (Shape::Int32, Value::Int(number)) if i32::try_from(*number).is_ok() => Ok(()),
-            (Shape::Struct(id), Value::Object(fields)) => self.fields(self.schema.get(*id), fields, frame),
-            (Shape::Array(array), Value::Array(items)) => {
-                let item_type = go_type.strip_prefix("[]").unwrap_or_default();
-                for (at, item) in items.iter_mut().enumerate() {
-                    self.in_place(&array.item, item_type, item, &frame.then(Step::Index(at)))?;
-                }
-                Ok(())
-            }
-            (Shape::Map(map), Value::Object(entries)) => {
-                let value_type = go_type.split_once(']').map_or("", |(_, value_type)| value_type);
-                for (key, value) in entries.iter_mut() {
-                    self.in_place(&map.value, value_type, value, &frame.then(Step::Key(key)))?;
-                }
-                sort(entries);
-                Ok(())
-            }
-            (Shape::Raw(kind), _) => raw::in_place(self, *kind, value, frame),
             (_, Value::Null) => {
                 *value = zero(self.schema, shape);
                 Ok(())
@@ -88,13 +99,18 @@ impl<'s> Decoder<'s> {
                 Ok(())
             }
             _ => {
-                let found = leaf::described(value, shape);
-                let type_name = if go_type.is_empty() { type_name(self.schema, shape) } else { go_type.to_owned() };
-                self.saved(frame.mismatch(&found, &type_name));
-                *value = zero(self.schema, shape);
+                self.mismatched(shape, go_type, value, frame);
                 Ok(())
             }
         }
+    }
+
+    #[cold]
+    fn mismatched(&mut self, shape: &Shape, go_type: &str, value: &mut Value, frame: &Frame<'_>) {
+        let found = leaf::described(value, shape);
+        let type_name = if go_type.is_empty() { type_name(self.schema, shape) } else { go_type.to_owned() };
+        self.saved(frame.mismatch(&found, &type_name));
+        *value = zero(self.schema, shape);
     }
 
     fn saved(&mut self, error: String) {
@@ -105,30 +121,38 @@ impl<'s> Decoder<'s> {
     fn fields(&mut self, of: &Struct, fields: &mut Map, frame: &Frame<'_>) -> Stop {
         let entries = fields.entries_mut();
         let mut places: Places = Places::default();
-        let mut kept = 0;
         let mut guess = 0;
+        let mut kept = 0;
         for at in 0..entries.len() {
             let Some(place) = self.place(of, &entries[at].0, &mut guess, frame) else { continue };
             let field = &of.fields()[place];
-            let value = &mut entries[at].1;
-            if value.is_null() {
-                if field.pointer || !field.is_always_written() {
-                    // As if it had not come; a pointer that is always written is filled in below.
-                    continue;
-                }
-                *value = zero_field(self.schema, field);
-            } else {
-                self.in_place(&field.shape, &field.go_type, value, &frame.then(Step::Field(of, field)))?;
-                if is_omitted(field, value) {
-                    continue;
-                }
+            if self.field(of, field, &mut entries[at].1, frame)? {
+                entries[at].0 = field.name.clone();
+                entries.swap(kept, at);
+                places.insert_sorted(kept, place, entries);
+                kept += 1;
             }
-            entries[at].0 = field.name.clone();
-            entries.swap(kept, at);
-            places.insert_sorted(kept, place, entries);
-            kept += 1;
         }
         entries.truncate(kept);
+        self.add_always_written(of, entries, &mut places);
+        Ok(())
+    }
+
+    /// Decodes a field's value; false if the field is left out.
+    fn field(&mut self, of: &Struct, field: &Field, value: &mut Value, frame: &Frame<'_>) -> Stop<bool> {
+        if !value.is_null() {
+            self.in_place(&field.shape, &field.go_type, value, &frame.then(Step::Field(of, field)))?;
+            return Ok(!is_omitted(field, value));
+        }
+        if field.pointer || !field.is_always_written() {
+            // As if it had not come; a pointer that is always written is added at the end.
+            return Ok(false);
+        }
+        *value = zero_field(self.schema, field);
+        Ok(true)
+    }
+
+    fn add_always_written(&self, of: &Struct, entries: &mut Vec<(Key, Value)>, places: &mut Places) {
         for place in of.always() {
             if let Err(at) = places.search(place) {
                 let field = &of.fields()[place];
@@ -136,7 +160,6 @@ impl<'s> Decoder<'s> {
                 places.0.insert(at, place as u16);
             }
         }
-        Ok(())
     }
 
     /// Where a name stands in the struct. Fields that come in the schema's order are found at the first guess.

@@ -7,9 +7,9 @@ use super::ProtobufError;
 use super::envelope::{Envelope, MAGIC};
 use super::wire::{Payload, Reader};
 use crate::codec::json;
-use crate::decode::{is_omitted, zero_field};
+use crate::decode::{is_omitted, zero_field, zero_value};
 use crate::quantity::Quantity;
-use crate::schema::{Field, RawKind, Schema, Shape, StructId, Wire, WireNode, builtin};
+use crate::schema::{Field, RawKind, Schema, Shape, Struct, StructId, Wire, WireNode, builtin};
 use crate::time::Time;
 use crate::value::{Map, Value};
 
@@ -35,6 +35,11 @@ impl Decoder<'_> {
         let mut slots = vec![Value::Null; of.fields().len()];
         self.message(of.fields(), of.wire(), message, &mut slots)?;
         self.depth -= 1;
+        Ok(self.assemble(of, slots))
+    }
+
+    /// The fields that Go would write.
+    fn assemble(&self, of: &Struct, slots: Vec<Value>) -> Value {
         let mut fields = Map::with_capacity(slots.len().min(8));
         for (field, value) in of.fields().iter().zip(slots) {
             let value = match value {
@@ -45,7 +50,7 @@ impl Decoder<'_> {
             };
             fields.push_unchecked(field.name.clone(), value);
         }
-        Ok(Value::Object(fields))
+        Value::Object(fields)
     }
 
     /// Reads the fields of a message into the struct's slots, those of inlined structs too.
@@ -71,10 +76,7 @@ impl Decoder<'_> {
                 let Value::Array(items) = slot else { return Ok(()) };
                 self.items(&array.item, payload, &field.name, items)?;
             }
-            Shape::Map(map) => {
-                let (key, value) = self.entry(&map.value, payload, &field.name)?;
-                insert_sorted(slot.make_object(), key, value);
-            }
+            Shape::Map(map) => self.entry(&map.value, payload, &field.name, slot.make_object())?,
             shape => *slot = self.value(shape, payload, &field.name)?,
         }
         Ok(())
@@ -107,78 +109,92 @@ impl Decoder<'_> {
     }
 
     /// A map's entry: key and value, each possibly absent.
-    fn entry(&mut self, value_shape: &Shape, payload: Payload<'_>, name: &str) -> Result<(String, Value)> {
+    fn entry(&mut self, shape: &Shape, payload: Payload<'_>, name: &str, entries: &mut Map) -> Result<()> {
         let (mut key, mut value) = (String::new(), None);
         let mut reader = Reader::new(payload.bytes(name)?);
         while let Some((number, payload)) = reader.field()? {
-            match (number, value_shape) {
+            match (number, shape) {
                 (1, _) => key = String::from_utf8_lossy(payload.bytes(name)?).into_owned(),
                 (2, Shape::Array(array)) => value = Some(self.wrapped(&array.item, payload, name)?),
                 (2, shape) => value = Some(self.value(shape, payload, name)?),
                 _ => {}
             }
         }
-        let value = value.unwrap_or_else(|| crate::decode::zero_value(self.schema, value_shape));
-        Ok((key, value))
+        let value = value.unwrap_or_else(|| zero_value(self.schema, shape));
+        insert_sorted(entries, key, value);
+        Ok(())
     }
 
     fn value(&mut self, shape: &Shape, payload: Payload<'_>, name: &str) -> Result<Value> {
-        Ok(match shape {
-            Shape::Bool => Value::Bool(payload.varint(name)? != 0),
-            Shape::Int32 => Value::Int(i64::from(payload.varint(name)? as i32)),
-            Shape::Int64 => Value::Int(payload.varint(name)? as i64),
-            Shape::Float64 => number(payload.double(name)?),
-            Shape::String => text(payload.bytes(name)?),
-            Shape::Bytes => Value::from(STANDARD.encode(payload.bytes(name)?)),
-            Shape::Time => time(payload.bytes(name)?, false)?,
-            Shape::MicroTime => time(payload.bytes(name)?, true)?,
-            Shape::Quantity => quantity(payload.bytes(name)?)?,
-            Shape::IntOrString => int_or_string(payload.bytes(name)?)?,
-            Shape::Raw(kind) => self.raw(*kind, payload.bytes(name)?)?,
-            Shape::Struct(id) => self.structure(*id, payload.bytes(name)?)?,
-            Shape::Array(_) | Shape::Map(_) => unreachable!("lists and maps are no single values in protobuf"),
-        })
+        match shape {
+            Shape::Struct(id) => self.structure(*id, payload.bytes(name)?),
+            Shape::Raw(kind) => self.raw(*kind, payload.bytes(name)?),
+            leaf => leaf_value(leaf, payload, name),
+        }
     }
 
     fn raw(&mut self, kind: RawKind, message: &[u8]) -> Result<Value> {
         match kind {
             RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json => raw_json(message),
-            RawKind::JsonSchemaPropsOrBool => {
-                let mut union = Value::Bool(false);
-                let mut reader = Reader::new(message);
-                while let Some((number, payload)) = reader.field()? {
-                    match (number, &union) {
-                        (1, Value::Bool(_)) => union = Value::Bool(payload.varint("Allows")? != 0),
-                        (2, _) => union = self.schema_props(payload, "Schema")?,
-                        _ => {}
-                    }
-                }
-                Ok(union)
-            }
-            RawKind::JsonSchemaPropsOrArray | RawKind::JsonSchemaPropsOrStringArray => {
-                let (mut schema, mut items) = (Value::Null, Vec::new());
-                let mut reader = Reader::new(message);
-                while let Some((number, payload)) = reader.field()? {
-                    match number {
-                        1 => schema = self.schema_props(payload, "Schema")?,
-                        2 if kind == RawKind::JsonSchemaPropsOrArray => {
-                            items.push(self.schema_props(payload, "JSONSchemas")?);
-                        }
-                        2 => items.push(text(payload.bytes("Property")?)),
-                        _ => {}
-                    }
-                }
-                Ok(if items.is_empty() { schema } else { Value::Array(items) })
+            RawKind::JsonSchemaPropsOrBool => self.schema_or_bool(message),
+            RawKind::JsonSchemaPropsOrArray => self.schema_or_list(message, Self::schema_props),
+            RawKind::JsonSchemaPropsOrStringArray => {
+                self.schema_or_list(message, |_, payload| Ok(text(payload.bytes("Property")?)))
             }
         }
     }
 
-    fn schema_props(&mut self, payload: Payload<'_>, name: &str) -> Result<Value> {
+    fn schema_or_bool(&mut self, message: &[u8]) -> Result<Value> {
+        let mut union = Value::Bool(false);
+        let mut reader = Reader::new(message);
+        while let Some((number, payload)) = reader.field()? {
+            match (number, &union) {
+                (1, Value::Bool(_)) => union = Value::Bool(payload.varint("Allows")? != 0),
+                (2, _) => union = self.schema_props(payload)?,
+                _ => {}
+            }
+        }
+        Ok(union)
+    }
+
+    fn schema_or_list(&mut self, message: &[u8], item: fn(&mut Self, Payload<'_>) -> Result<Value>) -> Result<Value> {
+        let (mut schema, mut items) = (Value::Null, Vec::new());
+        let mut reader = Reader::new(message);
+        while let Some((number, payload)) = reader.field()? {
+            match number {
+                1 => schema = self.schema_props(payload)?,
+                2 => items.push(item(self, payload)?),
+                _ => {}
+            }
+        }
+        Ok(if items.is_empty() { schema } else { Value::Array(items) })
+    }
+
+    fn schema_props(&mut self, payload: Payload<'_>) -> Result<Value> {
         match self.schema.json_schema() {
-            Some(id) => self.structure(id, payload.bytes(name)?),
+            Some(id) => self.structure(id, payload.bytes("Schema")?),
             None => Ok(Value::Null),
         }
     }
+}
+
+/// A value without parts that the schema knows.
+fn leaf_value(shape: &Shape, payload: Payload<'_>, name: &str) -> Result<Value> {
+    Ok(match shape {
+        Shape::Bool => Value::Bool(payload.varint(name)? != 0),
+        Shape::Int32 => Value::Int(i64::from(payload.varint(name)? as i32)),
+        Shape::Int64 => Value::Int(payload.varint(name)? as i64),
+        Shape::Float64 => number(payload.double(name)?),
+        Shape::String => text(payload.bytes(name)?),
+        Shape::Bytes => Value::from(STANDARD.encode(payload.bytes(name)?)),
+        Shape::Time => time(payload.bytes(name)?, false)?,
+        Shape::MicroTime => time(payload.bytes(name)?, true)?,
+        Shape::Quantity => quantity(payload.bytes(name)?)?,
+        Shape::IntOrString => int_or_string(payload.bytes(name)?)?,
+        Shape::Struct(_) | Shape::Raw(_) | Shape::Array(_) | Shape::Map(_) => {
+            unreachable!("structs are no leaves, and lists and maps no single values in protobuf")
+        }
+    })
 }
 
 fn text(bytes: &[u8]) -> Value {
