@@ -6,12 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use api::status::Status;
 use api::user::UserInfo;
 use arc_swap::ArcSwap;
+use http::HeaderMap;
+use jiff::Timestamp;
 use store::Store;
 
 use crate::admission::Admission;
-use crate::authn::Authenticator;
+use crate::authn::token::Issuer;
+use crate::authn::{Authenticator, Peer, impersonation};
 use crate::authz::{Attributes, Authorizer, forbidden};
 use crate::context::Context;
+use crate::identity::IssuerDocuments;
+use crate::serve::Connection;
 use crate::flow::Flow;
 use crate::metrics::Metrics;
 use crate::request::options::ListOptions;
@@ -26,6 +31,9 @@ pub struct Api {
     pub admission: Admission,
     pub authenticator: Authenticator,
     pub authorizer: Authorizer,
+    /// Signs service-account tokens.
+    pub issuer: Issuer,
+    pub documents: IssuerDocuments,
     pub flow: Flow,
     pub metrics: Metrics,
     pub clock: Arc<dyn client::Clock>,
@@ -41,13 +49,19 @@ impl Api {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// Who makes this request.
+    /// Who makes a request that came over a socket. Headers that served for this are taken out.
     ///
     /// # Errors
     /// 401 for credentials that are not valid.
-    pub async fn authenticate(&self, context: &Context) -> Result<UserInfo, Status> {
-        let certificates = context.connection.as_deref().map_or(&[][..], |connection| &connection.certificates);
-        self.authenticator.authenticate(&context.headers, certificates, context.now)
+    pub fn authenticate(
+        &self,
+        headers: &mut HeaderMap,
+        connection: Option<&Connection>,
+        now: Timestamp,
+    ) -> Result<Arc<UserInfo>, Status> {
+        let nobody = Peer::default();
+        let peer = connection.map_or(&nobody, |connection| &connection.certificates);
+        Ok(self.authenticator.authenticate(headers, peer, now)?.user)
     }
 
     /// Puts the impersonated user in the place of the one who may impersonate it.
@@ -55,15 +69,19 @@ impl Api {
     /// # Errors
     /// 403 where that is not allowed.
     pub fn impersonate(&self, context: &mut Context) -> Result<(), Status> {
-        let Some(wanted) = crate::authn::impersonation::parse(&context.headers)? else { return Ok(()) };
-        for check in wanted.checks() {
-            let attributes = check.attributes(&context.user);
-            let decision = self.authorizer.authorize(&attributes);
-            if !decision.is_allow() {
-                return Err(forbidden(&attributes, decision.reason()));
-            }
-        }
-        context.user = wanted.into_user();
+        let Some(wanted) = impersonation::take(&mut context.headers)? else { return Ok(()) };
+        let info = &context.info;
+        let request = Attributes {
+            version: &info.version,
+            namespace: &info.namespace,
+            subresource: &info.subresource,
+            name: &info.name,
+            path: &info.path,
+            is_resource: info.is_resource,
+            ..Attributes::resource(&context.user, info.verb, &info.group, &info.resource)
+        };
+        let acted = wanted.authorize(&request, |attributes| self.authorizer.authorize(attributes))?;
+        context.user = Arc::new(acted.user);
         Ok(())
     }
 

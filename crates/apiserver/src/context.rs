@@ -30,7 +30,7 @@ pub struct Context {
     pub info: RequestInfo,
     pub query: Query,
     pub headers: HeaderMap,
-    pub user: UserInfo,
+    pub user: Arc<UserInfo>,
     /// `None` for calls within the process.
     pub connection: Option<Arc<Connection>>,
     /// When the request came.
@@ -49,7 +49,7 @@ impl Context {
         info: RequestInfo,
         query: Query,
         headers: HeaderMap,
-        user: UserInfo,
+        user: Arc<UserInfo>,
         connection: Option<Arc<Connection>>,
         now: Timestamp,
     ) -> Context {

@@ -10,7 +10,6 @@
 pub mod admission;
 mod allocation;
 pub mod api;
-#[path = "authn_stub.rs"]
 pub mod authn;
 pub mod authz;
 pub mod boot;
@@ -22,6 +21,8 @@ mod discovery;
 mod flow;
 mod forms;
 mod health;
+mod identity;
+pub mod launch;
 mod lifecycle;
 mod managed;
 mod metrics;

@@ -51,11 +51,23 @@ impl Pipeline {
         let connection = parts.extensions.remove::<Arc<Connection>>();
         let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
         let now = self.api.clock.now();
-        let mut context = Context::new(info, query, parts.headers, UserInfo::default(), connection, now);
+        // In process the caller is who it says; over a socket it has to prove it.
+        let user = match user {
+            Some(user) => Ok(Arc::new(user)),
+            None => self.api.authenticate(&mut parts.headers, connection.as_deref(), now),
+        };
+        let (user, refused) = match user {
+            Ok(user) => (user, None),
+            Err(status) => (Arc::default(), Some(status)),
+        };
+        let mut context = Context::new(info, query, parts.headers, user, connection, now);
         context.method = parts.method;
         context.upgrade = parking_lot::Mutex::new(upgrade);
         let verb = context.info.verb;
-        let answer = AssertUnwindSafe(self.pass(&mut context, user, body)).catch_unwind().await;
+        let answer = match refused {
+            Some(status) => Ok(Err(status)),
+            None => AssertUnwindSafe(self.pass(&mut context, body)).catch_unwind().await,
+        };
         let answer = answer.unwrap_or_else(|panic| {
             let path = &context.info.path;
             tracing::error!(%verb, %path, panic = panic_text(&panic), "a request's handler panicked");
@@ -77,12 +89,8 @@ impl Pipeline {
         response
     }
 
-    async fn pass(&self, context: &mut Context, user: Option<UserInfo>, body: Body) -> Result<Response<Body>, Status> {
+    async fn pass(&self, context: &mut Context, body: Body) -> Result<Response<Body>, Status> {
         let api = &*self.api;
-        context.user = match user {
-            Some(user) => user,
-            None => api.authenticate(context).await?,
-        };
         api.impersonate(context)?;
         let long_running = route::is_long_running(context);
         let _permit = match long_running {

@@ -85,7 +85,7 @@ async fn other_path(api: &Api, context: &Context) -> Result<Response<Body>, Stat
     if let Some(answer) = health::answer(api, context, path).await {
         return Ok(answer);
     }
-    if let Some(answer) = api.authenticator.documents(path) {
+    if let Some(answer) = api.documents.answer(path) {
         return Ok(answer);
     }
     Ok(respond::no_such_path())

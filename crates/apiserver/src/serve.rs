@@ -11,20 +11,20 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::authn::Peer;
 use crate::pipeline::Pipeline;
 
 /// What is known of a request's connection, put into its extensions.
 #[derive(Debug)]
 pub struct Connection {
     pub peer: SocketAddr,
-    /// The client's certificate chain as it was presented, not yet verified; empty without one.
-    pub certificates: Vec<CertificateDer<'static>>,
+    /// The client's certificate chain as it was presented, and what it was found to be.
+    pub certificates: Peer,
 }
 
 /// Concurrent streams of one HTTP/2 connection. A client-go process holds a watch per resource and
@@ -88,7 +88,7 @@ async fn connection(
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let certificates = certificates.iter().map(|one| one.clone().into_owned()).collect();
+    let certificates = Peer::new(certificates.iter().map(|one| one.clone().into_owned()).collect());
     let from = Arc::new(Connection { peer, certificates });
     let service = service_fn(move |request: Request<Incoming>| {
         let (pipeline, from) = (pipeline.clone(), from.clone());

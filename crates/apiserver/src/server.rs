@@ -13,11 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::plugins;
 use crate::api::Api;
-use crate::authn::Authenticator;
+use crate::authn::token::discovery::KEYS_PATH;
+use crate::authn::token::{Issuer, KeySet};
+use crate::authn::{self, Authenticator};
 use crate::authz::{Authorizer, Change, Mode, WATCHED};
 use crate::boot;
 use crate::bootstrap::objects::AuthenticationTrust;
 use crate::flow::Flow;
+use crate::identity::{IssuerDocuments, StoredObjects};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
 use crate::served::Catalog;
@@ -33,6 +36,14 @@ pub enum Datastore {
     Embedded(PathBuf),
     /// An etcd.
     Etcd(Vec<String>),
+}
+
+/// By what the server knows others, and others know it.
+pub struct Identity {
+    pub authentication: authn::Settings,
+    pub issuer: Issuer,
+    /// The keys that tokens are verified with.
+    pub keys: KeySet,
 }
 
 /// A running API server without its listeners.
@@ -57,7 +68,7 @@ impl Server {
     pub async fn open(
         datastore: Datastore,
         settings: Settings,
-        authenticator: Authenticator,
+        identity: Identity,
         clock: Arc<dyn client::Clock>,
         modes: Vec<Mode>,
     ) -> Result<Server, OpenError> {
@@ -71,11 +82,15 @@ impl Server {
         };
         let prefixes = catalog.prefixes().into_iter().chain(["/registry/ranges/".to_owned()]);
         let store = Store::open(engine, Extractor::new(&catalog), Options::with_resources(prefixes)).await?;
+        let objects = Arc::new(StoredObjects(store.clone()));
+        let keys_uri = format!("https://{}:{}{}", settings.advertise_address, settings.secure_port, KEYS_PATH);
         let api = Arc::new(Api {
             store,
             catalog: ArcSwap::from_pointee(catalog),
             admission: plugins::chain(),
-            authenticator,
+            authenticator: Authenticator::new(identity.authentication, objects),
+            documents: IssuerDocuments::new(&settings.service_account_issuer, &keys_uri, &identity.keys),
+            issuer: identity.issuer,
             authorizer: Authorizer::new(modes),
             flow: Flow::default(),
             metrics: Metrics::default(),

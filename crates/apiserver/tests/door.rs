@@ -5,10 +5,12 @@ use std::sync::Arc;
 use api::codec::json;
 use api::user::UserInfo;
 use api::value::Value;
-use apiserver::authn::Authenticator;
+use apiserver::authn;
+use apiserver::authn::token::{Issuer, KeySet};
 use apiserver::authz::Mode;
 use apiserver::bootstrap::objects::AuthenticationTrust;
-use apiserver::server::{Datastore, Server, own_user};
+use apiserver::pki::PrivateKey;
+use apiserver::server::{Datastore, Identity, Server, own_user};
 use apiserver::settings::Settings;
 use client::{Client, DeleteOptions, Resource, SystemClock, WriteOptions};
 use tokio_util::sync::CancellationToken;
@@ -27,9 +29,15 @@ async fn server() -> Server {
         service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
     };
     let modes = vec![Mode::Node, Mode::Rbac];
-    let server = Server::open(Datastore::Memory, settings, Authenticator, Arc::new(SystemClock), modes).await.unwrap();
+    let server = Server::open(Datastore::Memory, settings, identity(), Arc::new(SystemClock), modes).await.unwrap();
     server.seed(&AuthenticationTrust::default(), &CancellationToken::new()).await.unwrap();
     server
+}
+
+fn identity() -> Identity {
+    let key = PrivateKey::generate().unwrap();
+    let keys = KeySet::new([key.public()]);
+    Identity { authentication: authn::Settings::default(), issuer: Issuer::new("https://issuer.example", key), keys }
 }
 
 fn admin(server: &Server) -> Client {

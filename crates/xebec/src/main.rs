@@ -1,1 +1,27 @@
-fn main() {}
+//! # xebec
+//! Kubernetes as one binary: the command line, configuration and the wiring of the parts.
+
+mod commands;
+mod options;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let commands = commands::Commands::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("XEBEC_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match commands.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xebec: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! same order. The order is upstream's `AllOrderedPlugins` (pkg/kubeapiserver/options/plugins.go).
 
 mod defaults;
-mod lookup;
+pub mod lookup;
 mod namespace;
 mod node;
 pub mod plugins;

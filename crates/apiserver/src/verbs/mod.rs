@@ -15,7 +15,7 @@ use api::value::Value;
 use crate::served::Served;
 
 /// Puts the request's namespace into the object, or refuses another one.
-fn set_namespace(tree: &mut Value, served: &Served, namespace: &str) -> Result<(), Status> {
+pub fn set_namespace(tree: &mut Value, served: &Served, namespace: &str) -> Result<(), Status> {
     let expected = if served.namespaced() { namespace } else { "" };
     match tree.str_at("metadata.namespace") {
         "" if expected.is_empty() => Ok(()),

@@ -1,0 +1,93 @@
+//! The server: the parts wired together in one process.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use apiserver::authz::Mode;
+use apiserver::launch::{self, Config};
+use apiserver::server::Datastore;
+use apiserver::settings::Settings;
+use client::SystemClock;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::Error;
+use crate::options::{ServerOptions, hostname, own_address};
+
+/// Which parts run in this process.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    pub control_plane: bool,
+}
+
+// === impl Parts ===
+
+impl Parts {
+    pub fn all() -> Parts {
+        Parts { control_plane: true }
+    }
+
+    pub fn api_only() -> Parts {
+        Parts { control_plane: false }
+    }
+}
+
+/// Runs until `stop`.
+///
+/// # Errors
+/// What kept a part from starting.
+pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
+    let started = Instant::now();
+    let config = config(&options);
+    let kubeconfig = options.kubeconfig();
+    let running = launch::launch(config, Arc::new(SystemClock), stop.clone()).await?;
+    tracing::info!(
+        address = %running.address,
+        kubeconfig = %kubeconfig.display(),
+        ready_ms = started.elapsed().as_millis(),
+        "API server is ready"
+    );
+    if parts.control_plane {
+        tracing::debug!("starting controllers");
+    }
+    running.finished().await;
+    Ok(())
+}
+
+fn config(options: &ServerOptions) -> Config {
+    let advertise = options.advertise_address.unwrap_or_else(|| match options.bind_address.is_unspecified() {
+        true => own_address(),
+        false => options.bind_address,
+    });
+    let datastore = match options.datastore_endpoint.is_empty() {
+        true => Datastore::Embedded(options.data_dir.join("store")),
+        false => Datastore::Etcd(options.datastore_endpoint.clone()),
+    };
+    // Whoever administers from this machine comes over loopback, whatever its addresses become.
+    let host = match options.bind_address.is_unspecified() {
+        true => "127.0.0.1".to_owned(),
+        false => options.bind_address.to_string(),
+    };
+    let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let conf = |name: &str| options.data_dir.join("conf").join(name);
+    Config {
+        pki: options.data_dir.join("pki"),
+        datastore,
+        bind_address: options.bind_address,
+        settings: Settings {
+            advertise_address: advertise,
+            secure_port: options.secure_port,
+            service_cluster_ip_range: options.service_cluster_ip_range,
+            service_node_port_range: (30_000, 32_767),
+            service_account_issuer: options.service_account_issuer.clone(),
+        },
+        hostname: hostname(),
+        kubeconfigs: vec![
+            (options.kubeconfig(), "admin".to_owned(), groups(&["system:masters"])),
+            (conf("controller-manager.conf"), "system:kube-controller-manager".to_owned(), Vec::new()),
+            (conf("scheduler.conf"), "system:kube-scheduler".to_owned(), Vec::new()),
+            (conf("proxy.conf"), "system:kube-proxy".to_owned(), Vec::new()),
+        ],
+        public_url: format!("https://{host}:{}", options.secure_port),
+        authorization_modes: vec![Mode::Node, Mode::Rbac],
+    }
+}
