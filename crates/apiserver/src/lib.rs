@@ -10,7 +10,6 @@
 pub mod admission;
 mod allocation;
 pub mod api;
-#[path = "authn_stub.rs"]
 pub mod authn;
 pub mod authz;
 pub mod boot;
