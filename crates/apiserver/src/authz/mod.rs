@@ -4,12 +4,15 @@
 //! Start at [`Attributes`] (the question), [`Decision`] (the answer) and [`Authorizer`] (the chain
 //! that a server runs). [`rbac`] and [`node`] keep indexes that are fed from watch events through
 //! [`Authorizer::apply`]; nothing here reads the store. [`escalation`] guards writes of roles and
-//! bindings, [`noderestriction`] guards what kubelets write.
+//! bindings, [`noderestriction`] guards what kubelets write,
+//! [`review`] answers access reviews.
+#![allow(missing_docs)] // fields and accessors that say all in their name
 
 pub mod escalation;
 pub mod node;
 pub mod noderestriction;
 pub mod rbac;
+pub mod review;
 pub mod rules;
 
 mod attributes;
@@ -22,7 +25,7 @@ pub use attributes::{Attributes, FieldRequirement, LabelOperator, LabelRequireme
 pub use chain::{Authorizer, Mode, Rules, WATCHED};
 pub use decision::{Decision, forbidden};
 pub use rules::PolicyRule;
-pub(crate) use text::{aggregate, quoted_list};
+pub(crate) use text::{aggregate, quoted, quoted_list};
 pub use verbs::Verbs;
 
 use api::value::Value;

@@ -40,7 +40,7 @@ enum Pair {
         asn1: EcdsaKeyPair,
         fixed: EcdsaKeyPair,
     },
-    Rsa(RsaKeyPair),
+    Rsa(Box<RsaKeyPair>),
 }
 
 // === impl PrivateKey ===
@@ -85,7 +85,7 @@ impl PrivateKey {
             ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P256_SHA256_FIXED_SIGNING).map(|pair| (Kind::P256, pair));
         let p384 =
             || ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P384_SHA384_FIXED_SIGNING).map(|pair| (Kind::P384, pair));
-        let rsa = || RsaKeyPair::from_pkcs8(&pkcs8).ok().map(|pair| (Kind::Rsa, Pair::Rsa(pair)));
+        let rsa = || RsaKeyPair::from_pkcs8(&pkcs8).ok().map(|pair| (Kind::Rsa, Pair::Rsa(Box::new(pair))));
         let Some((kind, pair)) = p256.or_else(p384).or_else(rsa) else {
             return Err(PkiError::malformed(
                 "private key is none of ECDSA P-256, ECDSA P-384, RSA (2048 bits or more)",
@@ -233,6 +233,18 @@ mod tests {
         let signature = back.sign_jws(b"text").unwrap();
         assert!(key.public().verifies_jws(b"text", &signature));
         assert!(!key.public().verifies_jws(b"other", &signature));
+    }
+
+    #[test]
+    fn keys_of_openssl_and_kubeadm_are_read() {
+        let rsa = PrivateKey::from_pem(include_bytes!("../../tests/data/sa-rsa.key")).unwrap();
+        let p256 = PrivateKey::from_pem(include_bytes!("../../tests/data/ec-sec1.key")).unwrap();
+        let p384 = PrivateKey::from_pem(include_bytes!("../../tests/data/ec384-sec1.key")).unwrap();
+        for (key, kind) in [(rsa, Kind::Rsa), (p256, Kind::P256), (p384, Kind::P384)] {
+            assert_eq!(key.public().kind, kind);
+            let again = PrivateKey::from_pem(key.to_pem().as_bytes()).unwrap();
+            assert!(key.public().verifies_jws(b"text", &again.sign_jws(b"text").unwrap()));
+        }
     }
 
     #[test]

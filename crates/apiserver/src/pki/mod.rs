@@ -4,6 +4,7 @@
 //! Start at [`Pki`]: the directory with all of them, made on first start. [`certificate`],
 //! [`csr`], [`key`] and [`usage`] are free of API types; [`serving`] brings them into TLS;
 //! [`kubeconfig`] writes what clients need.
+#![allow(missing_docs)] // fields and accessors that say all in their name
 
 pub mod certificate;
 pub mod csr;

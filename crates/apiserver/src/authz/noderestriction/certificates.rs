@@ -12,7 +12,7 @@ const KUBELET_SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes
 
 /// A request to a kubelet's signer must be for the node itself.
 pub(super) fn signing_request(context: &Context<'_>) -> Result<(), Status> {
-    let request = context.new();
+    let request = context.written();
     let concerns = KUBELET_SIGNERS.contains(&request.str_at("spec.signerName"));
     if context.request.operation != Operation::Create || !concerns {
         return Ok(());
@@ -33,7 +33,7 @@ pub(super) fn signing_request(context: &Context<'_>) -> Result<(), Status> {
 /// A pod's certificate: node, pod and service account must be as they are in the cluster. What
 /// may be a stale cache is an error that the kubelet tries again.
 pub(super) fn pod_request(context: &Context<'_>) -> Result<(), Status> {
-    let (request, spec) = (context.request, context.new().at("spec"));
+    let (request, spec) = (context.request, context.written().at("spec"));
     context.require(request.operation == Operation::Create, || {
         format!("unexpected operation {}", request.operation.name())
     })?;
@@ -62,7 +62,7 @@ pub(super) fn pod_request(context: &Context<'_>) -> Result<(), Status> {
 }
 
 fn pod_of_request(context: &Context<'_>, node_name: &str, pod_name: &str) -> Result<(), Status> {
-    let (request, spec) = (context.request, context.new().at("spec"));
+    let (request, spec) = (context.request, context.written().at("spec"));
     let pod = context.get("", "pods", request.namespace, spec.str_at("podName")).map_err(|status| {
         retry(format!("while retrieving pod {pod_name} named in the PodCertificateRequest: {status}"))
     })?;

@@ -112,11 +112,11 @@ impl Context<'_> {
     }
 
     /// The object in the request, null where there is none.
-    fn new(&self) -> &Value {
+    fn written(&self) -> &Value {
         self.request.new.unwrap_or(&api::value::NULL)
     }
 
-    fn old(&self) -> &Value {
+    fn stored(&self) -> &Value {
         self.request.old.unwrap_or(&api::value::NULL)
     }
 
@@ -183,15 +183,15 @@ fn csi_node(context: &Context<'_>) -> Result<(), Status> {
 /// The object bears the node's name; a create has it in the object only.
 fn own_name(context: &Context<'_>) -> bool {
     match context.request.operation {
-        Operation::Create => context.new().str_at("metadata.name") == context.node,
+        Operation::Create => context.written().str_at("metadata.name") == context.node,
         _ => context.request.name == context.node,
     }
 }
 
 fn resource_slice(context: &Context<'_>) -> Result<(), Status> {
     let (slice, verb) = match context.request.operation {
-        Operation::Create => (context.new(), "create"),
-        Operation::Delete => (context.old(), "delete"),
+        Operation::Create => (context.written(), "create"),
+        Operation::Delete => (context.stored(), "delete"),
         _ => return Ok(()),
     };
     context.require(slice.str_at("spec.nodeName") == context.node, || {

@@ -30,7 +30,7 @@ const KUBELET_NAMESPACES: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes
 const RESTRICTED_NAMESPACE: &str = "node-restriction.kubernetes.io";
 
 pub(super) fn node(context: &Context<'_>) -> Result<(), Status> {
-    let (node, new, old) = (quoted(context.node), context.new(), context.old());
+    let (node, new, old) = (quoted(context.node), context.written(), context.stored());
     // A create bears its name in the object; upstream's admission is given it too.
     let name = match (context.request.operation, context.request.name) {
         (Operation::Create, "") => new.str_at("metadata.name"),
@@ -106,7 +106,7 @@ pub(super) fn claim_status(context: &Context<'_>) -> Result<(), Status> {
         }
         claim
     };
-    let (old, new) = (rest(context.old()), rest(context.new()));
+    let (old, new) = (rest(context.stored()), rest(context.written()));
     let differing = ["metadata", "spec", "status"].into_iter().find(|part| !same(old.get(part), new.get(part)));
     context.require(differing.is_none(), || {
         let part = differing.unwrap_or_default();

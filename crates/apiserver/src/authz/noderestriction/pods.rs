@@ -76,7 +76,7 @@ pub(super) fn pod(context: &Context<'_>) -> Result<(), Status> {
 }
 
 fn create(context: &Context<'_>, node: &str) -> Result<(), Status> {
-    let pod = context.new();
+    let pod = context.written();
     context.require(is_mirror(pod), || {
         format!("pod does not have {} annotation, node {node} can only create mirror pods", quoted(MIRROR))
     })?;
@@ -165,7 +165,7 @@ pub(super) fn status(context: &Context<'_>) -> Result<(), Status> {
     if context.request.operation != Operation::Update {
         return context.unexpected_operation();
     }
-    let (node, old, new) = (quoted(context.node), context.old(), context.new());
+    let (node, old, new) = (quoted(context.node), context.stored(), context.written());
     context.require(old.str_at("spec.nodeName") == context.node, || {
         format!("node {node} can only update pod status for pods with spec.nodeName set to itself")
     })?;
@@ -188,7 +188,7 @@ pub(super) fn eviction(context: &Context<'_>) -> Result<(), Status> {
         return context.deny(format!("unexpected operation {}", request.operation.name()));
     }
     let name = match request.name {
-        "" => context.new().str_at("metadata.name"),
+        "" => context.written().str_at("metadata.name"),
         name => name,
     };
     context.require(!name.is_empty(), || "could not determine pod from request data".into())?;

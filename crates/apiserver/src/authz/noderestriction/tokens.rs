@@ -17,7 +17,7 @@ const MIGRATED: [(&str, &str); 7] = [
 ];
 
 pub(super) fn token(context: &Context<'_>) -> Result<(), Status> {
-    let request = context.new();
+    let request = context.written();
     let bound = request.at("spec.boundObjectRef");
     let to_pod =
         bound.str_at("apiVersion") == "v1" && bound.str_at("kind") == "Pod" && !bound.str_at("name").is_empty();

@@ -1,0 +1,1 @@
+4SC1wel1t8hT938jJuv6zIyky55ffec0RNFhtji0m5c
