@@ -9,7 +9,9 @@
 //! removed by `cleanup`.
 #![forbid(unsafe_code)]
 
+pub mod dns;
 pub mod http;
 pub mod instance;
+pub mod pod;
 pub mod proxy;
 pub mod views;

@@ -2,8 +2,9 @@
 //!
 //! What Go would read as a zero value is the type's default here, and `null` is accepted wherever Go accepts it.
 
+use client::{ClientError, MetaExt, View};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
 
 /// A namespaced object's name. Cluster-scoped objects have an empty namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -14,28 +15,12 @@ pub struct ObjectName {
     pub name: String,
 }
 
-/// The metadata that views share.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-#[allow(missing_docs)]
-pub struct Metadata {
-    #[serde(deserialize_with = "nullable")]
-    pub name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub namespace: String,
-    #[serde(deserialize_with = "nullable")]
-    pub labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "nullable")]
-    pub annotations: BTreeMap<String, String>,
-    pub deletion_timestamp: Option<String>,
-}
-
 /// A Service, as the proxy and DNS see it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct ServiceView {
-    pub metadata: Metadata,
+    pub metadata: ObjectMeta,
     #[serde(deserialize_with = "nullable")]
     pub spec: ServiceSpec,
     #[serde(deserialize_with = "nullable")]
@@ -145,7 +130,7 @@ pub enum Protocol {
 #[serde(default, rename_all = "camelCase")]
 #[allow(missing_docs)]
 pub struct EndpointSliceView {
-    pub metadata: Metadata,
+    pub metadata: ObjectMeta,
     /// `IPv4`, `IPv6` or `FQDN`.
     #[serde(deserialize_with = "nullable")]
     pub address_type: String,
@@ -225,7 +210,7 @@ pub struct EndpointPortSpec {
 #[serde(default)]
 #[allow(missing_docs)]
 pub struct NodeView {
-    pub metadata: Metadata,
+    pub metadata: ObjectMeta,
     #[serde(deserialize_with = "nullable")]
     pub spec: NodeSpec,
     #[serde(deserialize_with = "nullable")]
@@ -285,11 +270,35 @@ impl std::fmt::Display for ObjectName {
     }
 }
 
-impl Metadata {
-    /// The object's name with its namespace.
-    pub fn object_name(&self) -> ObjectName {
-        ObjectName::new(&self.namespace, &self.name)
-    }
+macro_rules! views {
+    ($($view:ty = $kind:literal;)*) => {$(
+        impl View for $view {
+            fn decode(bytes: &[u8]) -> Result<Self, ClientError> {
+                let decoded: Result<Self, serde_json::Error> = serde_json::from_slice(bytes);
+                let decode = |error: serde_json::Error| ClientError::Decode { what: $kind.into(), why: error.to_string() };
+                let mut view = decoded.map_err(decode)?;
+                view.metadata.managed_fields = None;
+                Ok(view)
+            }
+
+            fn meta(&self) -> &ObjectMeta {
+                &self.metadata
+            }
+        }
+
+        impl $view {
+            /// The object's name with its namespace.
+            pub fn object_name(&self) -> ObjectName {
+                ObjectName::new(self.namespace(), self.name())
+            }
+        }
+    )*};
+}
+
+views! {
+    ServiceView = "Service";
+    EndpointSliceView = "EndpointSlice";
+    NodeView = "Node";
 }
 
 impl ServiceView {
@@ -319,8 +328,8 @@ pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 impl EndpointSliceView {
     /// The Service that the slice belongs to.
     pub fn service(&self) -> Option<ObjectName> {
-        let name = self.metadata.labels.get(SERVICE_NAME_LABEL).filter(|name| !name.is_empty())?;
-        Some(ObjectName::new(&self.metadata.namespace, name))
+        let name = self.label(SERVICE_NAME_LABEL).filter(|name| !name.is_empty())?;
+        Some(ObjectName::new(self.namespace(), name))
     }
 }
 

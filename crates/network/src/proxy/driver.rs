@@ -4,7 +4,7 @@ use super::address::Family;
 use super::config::{Config, FULL_SYNC_PERIOD};
 use super::endpoints::Place;
 use super::health::{Health, HealthCheckServers};
-use super::inputs::{Change, Inputs};
+use super::inputs::{Change, Inbox, Inputs};
 use super::metrics::Metrics;
 use super::model::{HealthCheck, Relay, UdpPort};
 use super::nft::{Nft, NftError, remove_script};
@@ -12,14 +12,11 @@ use super::relay::Relays;
 use super::table::Table;
 use crate::instance::Instance;
 use crate::views::{NodeView, ObjectName};
+use client::MetaExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// Changes taken in at once, at most, before the table is written.
-const CHANGES_AT_ONCE: usize = 4_096;
 
 /// The node's label that names its zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -111,7 +108,7 @@ impl<N: Nft> Proxy<N> {
 
     fn node(&mut self, node: Option<&NodeView>) {
         self.health.node(node);
-        let zone = node.and_then(|node| node.metadata.labels.get(ZONE_LABEL)).cloned().unwrap_or_default();
+        let zone = node.and_then(|node| node.label(ZONE_LABEL)).unwrap_or_default().to_string();
         if zone != self.place.zone {
             self.place.zone = zone;
             self.inputs.mark_all();
@@ -234,20 +231,21 @@ impl<N: Nft> Proxy<N> {
     }
 
     /// Works until `stop`: changes that come while a table is written are taken together.
-    pub async fn run(mut self, mut changes: mpsc::Receiver<Change>, stop: CancellationToken) {
-        let mut taken = Vec::new();
+    pub async fn run(mut self, inbox: &Inbox, stop: CancellationToken) {
         loop {
             let wake = self.next_wake();
-            tokio::select! {
-                () = stop.cancelled() => return,
-                count = changes.recv_many(&mut taken, CHANGES_AT_ONCE) => {
-                    if count == 0 {
-                        return;
-                    }
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
                 }
-                () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {}
-            }
-            taken.drain(..).for_each(|change| self.change(change));
+            };
+            let changes = tokio::select! {
+                () = stop.cancelled() => return,
+                changes = inbox.take() => changes,
+                () = sleep => Vec::new(),
+            };
+            changes.into_iter().for_each(|change| self.change(change));
             self.sync().await;
             if !self.config.min_sync_period.is_zero() {
                 tokio::time::sleep(self.config.min_sync_period).await;

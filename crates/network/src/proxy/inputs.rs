@@ -1,8 +1,10 @@
 //! What the API says at the moment, by Service, with a mark on what changed.
 
 use crate::views::{EndpointSliceView, NodeView, ObjectName, ServiceView};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// One event from the API.
 #[derive(Clone, Debug)]
@@ -29,6 +31,50 @@ pub struct Inputs {
     dirty: BTreeSet<ObjectName>,
 }
 
+/// Changes on their way to the proxy. Two of the same object become one, so that however slowly the table is written,
+/// no more waits here than there are objects.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    waiting: Mutex<BTreeMap<Key, Change>>,
+    filled: Notify,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Service(ObjectName),
+    Slice(ObjectName),
+    Node,
+    // Last: what was listed before it is taken in before it.
+    Synced,
+}
+
+// === impl Inbox ===
+
+impl Inbox {
+    /// Puts a change in; never waits.
+    pub fn put(&self, change: Change) {
+        let key = match &change {
+            Change::Service(name, _) => Key::Service(name.clone()),
+            Change::Slice(name, _) => Key::Slice(name.clone()),
+            Change::Node(_) => Key::Node,
+            Change::Synced => Key::Synced,
+        };
+        self.waiting.lock().insert(key, change);
+        self.filled.notify_one();
+    }
+
+    /// Takes all changes, as soon as there are some.
+    pub async fn take(&self) -> Vec<Change> {
+        loop {
+            let waiting = std::mem::take(&mut *self.waiting.lock());
+            if !waiting.is_empty() {
+                return waiting.into_values().collect();
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
 // === impl Inputs ===
 
 impl Inputs {
@@ -38,7 +84,12 @@ impl Inputs {
             Some(view) => self.services.insert(name.clone(), view.clone()),
             None => self.services.remove(&name),
         };
-        if old != view {
+        let same = match (&old, &view) {
+            (Some(old), Some(new)) => old.spec == new.spec && old.status == new.status,
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
             self.dirty.insert(name);
         }
     }

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 /// All addresses that are local to this network namespace, as the kernel lists them. Empty where it can't be asked.
 pub fn addresses() -> Vec<IpAddr> {
-    let v4 = std::fs::read_to_string("/proc/net/fib_trie").map(|text| parse_fib_trie(&text)).unwrap_or_default();
-    let v6 = std::fs::read_to_string("/proc/net/if_inet6").map(|text| parse_if_inet6(&text)).unwrap_or_default();
+    let v4 =
+        std::fs::read_to_string("/proc/thread-self/net/fib_trie").map(|text| parse_fib_trie(&text)).unwrap_or_default();
+    let v6 =
+        std::fs::read_to_string("/proc/thread-self/net/if_inet6").map(|text| parse_if_inet6(&text)).unwrap_or_default();
     v4.into_iter().chain(v6).collect()
 }
 

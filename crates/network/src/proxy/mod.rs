@@ -20,7 +20,8 @@ pub mod model;
 pub mod nft;
 pub mod relay;
 pub mod ruleset;
+pub mod run;
 pub mod service;
 pub mod table;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

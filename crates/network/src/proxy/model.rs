@@ -92,7 +92,7 @@ pub fn model<'a>(
         }
     }
     let plans = services.into_iter().flat_map(|service| {
-        let slices = by_service.get(&service.metadata.object_name()).cloned().unwrap_or_default();
+        let slices = by_service.get(&service.object_name()).cloned().unwrap_or_default();
         plan_service(service, slices, context)
     });
     Ruleset::new(plans.map(|(name, plan)| (name, plan.fragment)))
@@ -108,7 +108,7 @@ pub fn plan_service<'a>(
     if ports.is_empty() {
         return Vec::new();
     }
-    let name = service.metadata.object_name();
+    let name = service.object_name();
     let endpoints: EndpointsByPort = super::endpoints::by_port(&name, slices, context.family, &context.place.node);
     let none = Vec::new();
     let plan = |(name, port): (PortName, ServicePort)| {

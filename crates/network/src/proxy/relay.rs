@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,7 @@ pub struct Relays {
 struct Listener {
     target: Arc<parking_lot::Mutex<Target>>,
     stop: CancellationToken,
+    accepting: JoinHandle<Option<()>>,
 }
 
 /// Where connections go.
@@ -48,7 +50,11 @@ impl Relays {
     /// Opens and closes listeners so that they are the wanted ones. A listener whose endpoints change stays, with its
     /// connections. One that can't be opened is logged and tried again at the next call.
     pub async fn sync(&mut self, wanted: &BTreeMap<u16, Relay>) {
-        self.active.retain(|port, _| wanted.contains_key(port));
+        let unwanted: Vec<Listener> =
+            self.active.extract_if(|port, _| !wanted.contains_key(port)).map(|(_, listener)| listener).collect();
+        for listener in unwanted {
+            listener.close().await;
+        }
         for (port, relay) in wanted {
             if let Some(listener) = self.active.get(port) {
                 listener.target.lock().update(relay);
@@ -80,8 +86,15 @@ impl Listener {
     fn start(listener: TcpListener, relay: &Relay) -> Listener {
         let target = Arc::new(parking_lot::Mutex::new(Target { relay: relay.clone(), pinned: None }));
         let stop = CancellationToken::new();
-        tokio::spawn(stop.clone().run_until_cancelled_owned(accept(listener, target.clone(), stop.clone())));
-        Listener { target, stop }
+        let accepting = stop.clone().run_until_cancelled_owned(accept(listener, target.clone(), stop.clone()));
+        Listener { target, stop, accepting: tokio::spawn(accepting) }
+    }
+
+    /// Closes the listener and its connections; new connections are refused once this returns.
+    async fn close(mut self) {
+        self.stop.cancel();
+        // It ends by the cancellation; a panic in it is reported by the runtime.
+        let _ = (&mut self.accepting).await;
     }
 }
 

@@ -67,7 +67,7 @@ impl ServicePort {
     /// without an address of the family).
     pub fn of(service: &ServiceView, family: Family) -> Vec<(PortName, ServicePort)> {
         let Some(cluster_ip) = cluster_ip(service, family) else { return Vec::new() };
-        let name = service.metadata.object_name();
+        let name = service.object_name();
         let named = |port: &ServicePortSpec| PortName {
             service: name.clone(),
             port: port.name.clone(),

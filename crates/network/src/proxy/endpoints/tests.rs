@@ -10,7 +10,7 @@ fn place() -> Place {
 fn choose(spec: Value, endpoints: Value) -> Chosen {
     let service = service("svc", "10.96.0.1", spec);
     let slice = slice("svc", "x", endpoints);
-    let name = service.metadata.object_name();
+    let name = service.object_name();
     let (port_name, port) = ServicePort::of(&service, Family::V4).remove(0);
     let endpoints = by_port(&name, [&slice], Family::V4, "here");
     Chosen::new(&port, endpoints.get(&port_name).map_or(&[][..], Vec::as_slice), &place())
