@@ -20,10 +20,31 @@ pub fn decode_message(schema: &Schema, root: StructId, message: &[u8]) -> Result
     Decoder { schema, depth: 0 }.structure(root, message)
 }
 
+/// The values read so far, by the places of their fields; null is none.
+#[derive(Default)]
+struct Slots(Vec<(usize, Value)>);
+
 struct Decoder<'s> {
     schema: &'s Schema,
     depth: usize,
 }
+
+// === impl Slots ===
+
+impl Slots {
+    /// A field's value, null if there is none yet. Items of a list come one after the other.
+    fn at(&mut self, place: usize) -> &mut Value {
+        let Slots(slots) = self;
+        let found = slots.iter().rposition(|(one, _)| *one == place);
+        let at = found.unwrap_or_else(|| {
+            slots.push((place, Value::Null));
+            slots.len() - 1
+        });
+        &mut slots[at].1
+    }
+}
+
+// === impl Decoder ===
 
 impl Decoder<'_> {
     fn structure(&mut self, id: StructId, message: &[u8]) -> Result<Value> {
@@ -32,35 +53,46 @@ impl Decoder<'_> {
             return Err(ProtobufError::TooDeep);
         }
         let of = self.schema.get(id);
-        let mut slots = vec![Value::Null; of.fields().len()];
+        let mut slots = Slots::default();
         self.message(of.fields(), of.wire(), message, &mut slots)?;
         self.depth -= 1;
         Ok(self.assemble(of, slots))
     }
 
-    /// The fields that Go would write.
-    fn assemble(&self, of: &Struct, slots: Vec<Value>) -> Value {
-        let mut fields = Map::with_capacity(slots.len().min(8));
-        for (field, value) in of.fields().iter().zip(slots) {
-            let value = match value {
-                Value::Null if field.is_always_written() => zero_field(self.schema, field),
+    /// The fields that Go would write, in its order.
+    fn assemble(&self, of: &Struct, Slots(mut slots): Slots) -> Value {
+        slots.sort_unstable_by_key(|(place, _)| *place);
+        let mut fields = Map::with_capacity(slots.len());
+        let mut always = of.always().peekable();
+        for (place, value) in slots {
+            while let Some(missing) = always.next_if(|&next| next < place) {
+                self.push_zero(of, missing, &mut fields);
+            }
+            let field = &of.fields()[place];
+            match value {
                 Value::Null => continue,
-                value if is_omitted(field, &value) => continue,
-                value => value,
-            };
-            fields.push_unchecked(field.name.clone(), value);
+                value if is_omitted(field, &value) => {}
+                value => fields.push_unchecked(field.name.clone(), value),
+            }
+            always.next_if_eq(&place);
         }
+        always.for_each(|missing| self.push_zero(of, missing, &mut fields));
         Value::Object(fields)
     }
 
+    fn push_zero(&self, of: &Struct, place: usize, fields: &mut Map) {
+        let field = &of.fields()[place];
+        fields.push_unchecked(field.name.clone(), zero_field(self.schema, field));
+    }
+
     /// Reads the fields of a message into the struct's slots, those of inlined structs too.
-    fn message(&mut self, fields: &[Field], wire: &[Wire], message: &[u8], slots: &mut [Value]) -> Result<()> {
+    fn message(&mut self, fields: &[Field], wire: &[Wire], message: &[u8], slots: &mut Slots) -> Result<()> {
         let mut reader = Reader::new(message);
         while let Some((number, payload)) = reader.field()? {
             let Ok(at) = wire.binary_search_by_key(&number, |one| one.number) else { continue };
             match &wire[at].node {
                 WireNode::Inlined(inner) => self.message(fields, inner, payload.bytes("inlined")?, slots)?,
-                WireNode::Field(place) => self.field(&fields[*place], payload, &mut slots[*place])?,
+                WireNode::Field(place) => self.field(&fields[*place], payload, slots.at(*place))?,
             }
         }
         Ok(())
