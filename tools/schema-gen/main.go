@@ -24,7 +24,12 @@ func main() {
 	log.SetFlags(0)
 	source := flag.String("kubernetes", "", "folder of k8s.io/kubernetes "+kubernetesVersion+" (default: in the module cache)")
 	golden := flag.Bool("golden", false, "write golden files for the tests instead of the tables")
+	cases := flag.String("compare", "", "file of cases to compare with Go (see compare.go)")
 	flag.Parse()
+	if *cases != "" {
+		compare(*cases, registered())
+		return
+	}
 	if flag.NArg() != 1 {
 		log.Fatal("usage: schema-gen [-kubernetes FOLDER] OUTPUT-FOLDER")
 	}

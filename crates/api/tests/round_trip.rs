@@ -12,6 +12,8 @@ struct Choices<'a> {
     bytes: std::iter::Cycle<std::slice::Iter<'a, u8>>,
     /// Values that may still be made.
     budget: usize,
+    /// Whether some of them are to be wrong.
+    wrong: bool,
 }
 
 impl Choices<'_> {
@@ -33,10 +35,29 @@ impl Choices<'_> {
                 fields.insert(field.name.clone(), self.value(schema, &field.shape));
             }
         }
+        if self.wrong && self.next() % 8 == 0 {
+            fields.insert("unknown", Value::Int(1));
+        }
         Value::Object(fields)
     }
 
+    fn wrong_value(&mut self) -> Value {
+        match self.next() % 10 {
+            0..3 => Value::Null,
+            3 => Value::Int(5_000_000_000),
+            4 => Value::Float(1.5),
+            5 => Value::from("x y"),
+            6 => Value::Array(vec![Value::Null, Value::Int(300)]),
+            7 => Value::object(),
+            8 => Value::Bool(true),
+            _ => Value::from(""),
+        }
+    }
+
     fn value(&mut self, schema: &Schema, shape: &Shape) -> Value {
+        if self.wrong && self.next() % 16 == 0 {
+            return self.wrong_value();
+        }
         let choice = self.next();
         match shape {
             Shape::Bool => Value::Bool(choice % 2 == 0),
@@ -75,7 +96,7 @@ proptest! {
         let schema = schema::builtin();
         let message = |name: &str| name.starts_with("io.k8s.api.") || name.contains("apiextensions");
         for (id, of) in schema.iter().filter(|(_, of)| message(&of.name)) {
-            let mut choices = Choices { bytes: bytes.iter().cycle(), budget: 60 };
+            let mut choices = Choices { bytes: bytes.iter().cycle(), budget: 60, wrong: false };
             let raw = choices.structure(schema, id);
             let value = decode(schema, id, raw.clone(), FieldValidation::Strict)
                 .unwrap_or_else(|error| panic!("{}: {error} in {raw:?}", of.name)).value;
@@ -114,6 +135,39 @@ proptest! {
         let _ = protobuf::decode(schema, pod, &[protobuf::MAGIC.as_slice(), &bytes].concat());
         let _ = yaml::parse(&bytes);
     }
+}
+
+/// Writes objects, right and wrong ones, and what we make of them, for `schema-gen -compare` to hold against Go.
+#[test]
+#[ignore = "only writes the file that XEBEC_CASES names"]
+fn cases_for_upstream() {
+    use api::registry::Registry;
+    use std::fmt::Write;
+    const CASES: usize = 300;
+    let mut state = 1u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    let (schema, mut cases) = (schema::builtin(), String::new());
+    // Nobody sends tables, whose cells Go alone sorts.
+    for (kind, id) in Registry::builtin().kinds().iter().filter(|(kind, _)| kind.kind != "Table") {
+        for _ in 0..CASES {
+            let bytes: Vec<u8> = (0..997).map(|_| random()).collect();
+            let object = Choices { bytes: bytes.iter().cycle(), budget: 60, wrong: true }.structure(schema, *id);
+            let text = String::from_utf8(json::to_vec(&object)).unwrap();
+            let result = match decode(schema, *id, object, FieldValidation::Warn) {
+                Ok(decoded) => format!(
+                    "{}\t{}",
+                    decoded.warnings.join(", "),
+                    String::from_utf8(json::to_vec(&decoded.value)).unwrap()
+                ),
+                Err(error) => format!("error\t{error}"),
+            };
+            writeln!(cases, "{}\t{}\t{}\t{text}\t{result}", kind.group, kind.version, kind.kind).unwrap();
+        }
+    }
+    std::fs::write(std::env::var("XEBEC_CASES").unwrap(), cases).unwrap();
 }
 
 /// The stack of a thread is 2 MiB, and every tree that is read must be walked in it.

@@ -87,6 +87,23 @@ pub(super) fn bytes(value: &mut Value) -> Result<(), String> {
     }
 }
 
+/// Go also takes a list of numbers for bytes. The result, and what was wrong.
+pub(super) fn bytes_of_numbers(items: &[Value], frame: &Frame<'_>) -> (Value, Option<String>) {
+    let mut wrong = None;
+    let bytes: Vec<u8> = items
+        .iter()
+        .map(|item| match item {
+            Value::Null => 0,
+            Value::Int(number) if (0..=255).contains(number) => *number as u8,
+            other => {
+                wrong.get_or_insert_with(|| frame.mismatch(&described(other, &Shape::Int32), "uint8"));
+                0
+            }
+        })
+        .collect();
+    (Value::from(STANDARD.encode(bytes)), wrong)
+}
+
 /// The first byte that Go's decoder stumbles over.
 fn corrupt_at(text: &str) -> usize {
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'\r' | b'\n');

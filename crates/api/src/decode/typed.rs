@@ -94,6 +94,12 @@ impl<'s> Decoder<'s> {
                 }
                 Ok(())
             }
+            (Shape::Bytes, Value::Array(items)) => {
+                let (text, wrong) = leaf::bytes_of_numbers(items, frame);
+                wrong.into_iter().for_each(|error| self.saved(error));
+                *value = text;
+                Ok(())
+            }
             (Shape::Float64, Value::Int(_) | Value::Float(_)) => {
                 leaf::float(value);
                 Ok(())
