@@ -45,19 +45,43 @@ func managedVectors(r *rand.Rand, openapi string) *out {
 	for n := range 44 * scale {
 		kind := kinds[n%len(kinds)]
 		managers := map[string]*managedfields.FieldManager{}
-		for subresource, reset := range map[string]*fieldpath.Set{
-			"":       fieldpath.NewSet(fieldpath.MakePathOrDie("status")),
-			"status": fieldpath.NewSet(fieldpath.MakePathOrDie("spec"), fieldpath.MakePathOrDie("metadata", "labels")),
-		} {
+		for subresource, filter := range filters(kind.gvk.Kind) {
 			version := fieldpath.APIVersion(kind.gvk.GroupVersion().String())
 			manager, err := managedfields.NewDefaultFieldManager(converter, scheme.Scheme, scheme.Scheme, scheme.Scheme,
-				kind.gvk, kind.gvk.GroupVersion(), subresource, fieldpath.NewExcludeFilterSetMap(map[fieldpath.APIVersion]*fieldpath.Set{version: reset}))
+				kind.gvk, kind.gvk.GroupVersion(), subresource, map[fieldpath.APIVersion]fieldpath.Filter{version: filter})
 			must(err)
 			managers[subresource] = manager
 		}
 		live(r, o, kind.gvk, kind.random, managers)
 	}
 	return o
+}
+
+// filters are those of the kinds' strategies in pkg/registry.
+func filters(kind string) map[string]fieldpath.Filter {
+	without := func(paths ...fieldpath.Path) fieldpath.Filter {
+		return fieldpath.NewExcludeSetFilter(fieldpath.NewSet(paths...))
+	}
+	path := fieldpath.MakePathOrDie
+	switch kind {
+	case "Pod":
+		return map[string]fieldpath.Filter{
+			"":       without(path("status")),
+			"status": without(path("spec"), path("metadata", "deletionTimestamp"), path("metadata", "ownerReferences")),
+			"resize": fieldpath.NewIncludeMatcherFilter(
+				fieldpath.MakePrefixMatcherOrDie("spec", "containers", fieldpath.MatchAnyPathElement(), "resources"),
+				fieldpath.MakePrefixMatcherOrDie("spec", "containers", fieldpath.MatchAnyPathElement(), "resizePolicy"),
+				fieldpath.MakePrefixMatcherOrDie("spec", "initContainers", fieldpath.MatchAnyPathElement(), "resources"),
+				fieldpath.MakePrefixMatcherOrDie("spec", "initContainers", fieldpath.MatchAnyPathElement(), "resizePolicy"),
+			),
+		}
+	case "Deployment":
+		return map[string]fieldpath.Filter{"": without(path("status")), "status": without(path("spec"), path("metadata", "labels"))}
+	case "Service":
+		return map[string]fieldpath.Filter{"": without(path("status")), "status": without(path("spec"))}
+	default:
+		return map[string]fieldpath.Filter{"": without(), "status": without()}
+	}
 }
 
 func live(r *rand.Rand, o *out, gvk schema.GroupVersionKind, random func(*rand.Rand) object, managers map[string]*managedfields.FieldManager) {
@@ -71,7 +95,10 @@ func live(r *rand.Rand, o *out, gvk schema.GroupVersionKind, random func(*rand.R
 	for step := range steps {
 		subresource := ""
 		if current != nil && chance(r, 25) {
-			subresource = "status"
+			subresource = pick(r, "status", "status", "resize")
+			if managers[subresource] == nil {
+				subresource = "status"
+			}
 		}
 		var before any
 		liveObject, err := scheme.Scheme.New(gvk)

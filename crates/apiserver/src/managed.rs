@@ -1,9 +1,7 @@
 //! Field ownership of a write: what the engine in `api::managed` needs to know of a request.
 
-use std::sync::LazyLock;
-
 use api::codec::json::Duplicates;
-use api::managed::{self, Request, SamePaths, Set};
+use api::managed::{self, Filter, Request, SamePaths};
 use api::status::Status;
 use api::value::Value;
 use jiff::Timestamp;
@@ -14,22 +12,8 @@ use crate::request::options::FieldValidation;
 use crate::served::Served;
 use crate::verbs::write::Write;
 
-/// What the resource itself does not write where it has a status.
-static STATUS: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["status"]]));
-/// What a status does not write.
-static SPEC: LazyLock<Set> = LazyLock::new(|| Set::of_fields(&[&["spec"]]));
-static NOTHING: LazyLock<Set> = LazyLock::new(Set::default);
-
 /// Any version of a kind has the same field paths, but for the few that convert.
 static VERSIONS: SamePaths<'static> = SamePaths(&[]);
-
-fn reset(served: &Served, subresource: &str) -> &'static Set {
-    match subresource {
-        "status" => &SPEC,
-        "" if served.resource().subresource("status").is_some() => &STATUS,
-        _ => &NOTHING,
-    }
-}
 
 /// Runs `with` on the request that describes this write.
 fn with<R>(
@@ -47,7 +31,7 @@ fn with<R>(
         api_version: &version,
         kind: served.kind(),
         subresource,
-        reset: reset(served, subresource),
+        filter: Filter::of(served.group(), served.kind(), subresource),
         versions: &VERSIONS,
         manager,
         now: &now,
@@ -79,12 +63,9 @@ pub fn apply(write: &Write<'_>, config: &Value, live: Option<&Value>, manager: &
     let force = write.options.force == Some(true);
     let subresource = write.subresource;
     let applied = with(served, manager, subresource, context.now, |request| managed::apply(request, live, config, force))?;
-    if let (false, Some(live)) = (applied.changed, live) {
-        // Nothing but ownership: the object stays as it is, to the byte.
-        let mut same = live.clone();
-        let owners = applied.object.get("metadata").get("managedFields").clone();
-        same.set("metadata.managedFields", owners);
-        return Ok(same);
+    if !applied.changed && live.is_some() {
+        // Nothing but ownership: the object is the live one.
+        return Ok(applied.object);
     }
     let expected = Expected::of(served);
     let Typed(mut new) =

@@ -19,10 +19,11 @@ const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 /// The outcome of an apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// The merged object with its `managedFields`. It is as the configuration left it: nulls and
-    /// the order of fields are the decoder's to put right, then come defaults.
+    /// The object with its `managedFields`. Where it changed it is as the configuration left it:
+    /// nulls and the order of fields are the decoder's to put right, then come defaults.
     pub object: Value,
-    /// Whether the configuration changed anything besides `managedFields`.
+    /// Whether the configuration changed anything besides `managedFields`. If not, the object is
+    /// the live one, field by field.
     pub changed: bool,
 }
 
@@ -79,6 +80,9 @@ pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value, force:
         Err(Failure::Conflicts(conflicts)) => return Err(conflict::status(&conflicts)),
         Err(Failure::Status(status)) => return Err(status),
     };
+    if !changed {
+        object = live.clone();
+    }
     if request.manager == last_applied::MANAGER {
         last_applied::refresh(&mut object, config);
     }
@@ -114,7 +118,7 @@ fn merge_owned(
     managed.owners.retain(|owner| !is_void(owner));
     let mut merged = merge(root, live, config);
     let mut set = to_set(root, config);
-    set.subtract_trees(request.reset);
+    request.filter.apply(&mut set);
     let listed = fields::write(&set.difference(&STRIPPED));
 
     let known = managed.find(&request.identity(Operation::Apply));
@@ -133,7 +137,7 @@ fn merge_owned(
     managed.owners[own].fields = Stored::Tree(listed);
 
     let compared = |problems: Problems| internal(format!("failed to compare objects: {problems}"));
-    let delta = Delta::between(root, live, &merged, request.reset).map_err(compared)?;
+    let delta = Delta::between(root, live, &merged, request.filter).map_err(compared)?;
     let conflicts = settle(request, &delta, (live, &merged), &mut managed, Some(own), force).map_err(compared)?;
     if !conflicts.is_empty() {
         return Err(Failure::Conflicts(conflicts));

@@ -1,6 +1,7 @@
 //! What an update or an apply needs to know besides the objects.
 
 use super::entries::{Identity, Operation};
+use super::filter::Filter;
 use super::set::Set;
 use super::typed::Type;
 use crate::decode;
@@ -26,9 +27,8 @@ pub struct Request<'a> {
     pub kind: &'a str,
     /// Empty for the resource itself.
     pub subresource: &'a str,
-    /// Fields that this endpoint does not write: `status` for the resource, `spec` for its status
-    /// (upstream's `GetResetFields`). Nobody comes to own them here.
-    pub reset: &'a Set,
+    /// The fields that this endpoint writes: see [`Filter::of`].
+    pub filter: &'a Filter,
     /// The kind's other versions.
     pub versions: &'a dyn Versions,
     /// Who writes; see [`manager_or_user_agent`].
@@ -48,8 +48,8 @@ pub enum InVersion<'v> {
     /// The fields' paths are the same there.
     Same,
     /// It is another tree there.
-    #[allow(missing_docs)] // The object, its type and what the endpoint resets, there.
-    Other { object: Cow<'v, Value>, of: Type<'v>, reset: &'v Set },
+    #[allow(missing_docs)] // The object, its type and what the endpoint writes, there.
+    Other { object: Cow<'v, Value>, of: Type<'v>, filter: &'v Filter },
     /// There is no such version (any more): its owners lose what they own.
     Unknown,
 }

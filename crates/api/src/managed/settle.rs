@@ -3,6 +3,7 @@
 use super::conflict::Conflict;
 use super::entries::{Managed, Operation, Owner, Stored};
 use super::fields;
+use super::filter::Filter;
 use super::request::{InVersion, Request};
 use super::set::Set;
 use super::typed::{Difference, Problems, Type, compare, reconcile};
@@ -16,9 +17,9 @@ pub(super) struct Delta {
 }
 
 impl Delta {
-    /// The difference between two objects of a type, without the fields that the endpoint resets.
-    pub fn between(of: Type<'_>, old: &Value, new: &Value, reset: &Set) -> Result<Delta, Problems> {
-        let difference = compare(of, old, new)?.without(reset);
+    /// The difference between two objects of a type, as far as the endpoint writes it.
+    pub fn between(of: Type<'_>, old: &Value, new: &Value, filter: &Filter) -> Result<Delta, Problems> {
+        let difference = compare(of, old, new)?.filtered(filter);
         let gained = difference.set();
         let Difference { removed, .. } = difference;
         Ok(Delta { gained, removed })
@@ -46,8 +47,8 @@ pub(super) fn settle(
         }
         let found = match (request.versions.in_version(old, version), request.versions.in_version(new, version)) {
             (InVersion::Same, _) | (_, InVersion::Same) => continue,
-            (InVersion::Other { object: old, of, reset }, InVersion::Other { object: new, .. }) => {
-                Some(Delta::between(of, &old, &new, reset)?)
+            (InVersion::Other { object: old, of, filter }, InVersion::Other { object: new, .. }) => {
+                Some(Delta::between(of, &old, &new, filter)?)
             }
             _ => None,
         };

@@ -6,7 +6,6 @@ use rstest::rstest;
 use std::borrow::Cow;
 
 const NOW: &str = "2024-05-01T10:00:00Z";
-static NOTHING: Set = Set::new();
 
 fn request<'a>(kind: &'a str, manager: &'a str) -> Request<'a> {
     let (group, api_version) = if kind == "Deployment" { ("apps", "apps/v1") } else { ("core", "v1") };
@@ -16,7 +15,7 @@ fn request<'a>(kind: &'a str, manager: &'a str) -> Request<'a> {
         api_version,
         kind,
         subresource: "",
-        reset: &NOTHING,
+        filter: &Filter::All,
         versions: &SamePaths(&[]),
         manager,
         now: NOW,
@@ -124,11 +123,10 @@ fn objects_without_owners_stay_so_until_they_are_applied_to() {
 
 #[test]
 fn fields_that_the_endpoint_resets_are_nobodys() {
-    let reset = Set::of_fields(&[&["status"]]);
     let mut pod = json(
         r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"spec":{"nodeName":"n"},"status":{"phase":"Running"}}"#,
     );
-    update(&Request { reset: &reset, ..request("Pod", "one") }, None, &mut pod).unwrap();
+    update(&Request { filter: Filter::of("", "Pod", ""), ..request("Pod", "one") }, None, &mut pod).unwrap();
     assert_eq!(owners(&pod), [r#"one Update {"f:spec":{"f:nodeName":{}}}"#]);
 }
 
@@ -377,7 +375,7 @@ impl Versions for Renaming {
             object.set(to, value);
         }
         let of = builtin().find("io.k8s.api.core.v1.ConfigMap").unwrap();
-        InVersion::Other { object: Cow::Owned(object), of: typed::Type::of(builtin(), of), reset: &NOTHING }
+        InVersion::Other { object: Cow::Owned(object), of: typed::Type::of(builtin(), of), filter: &Filter::All }
     }
 }
 

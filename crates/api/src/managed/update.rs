@@ -83,7 +83,7 @@ pub(super) fn update_owners(
     new: &Value,
     managed: &mut Managed,
 ) -> Result<(), Problems> {
-    let delta = Delta::between(request.root(), old, new, request.reset)?;
+    let delta = Delta::between(request.root(), old, new, request.filter)?;
     let written = delta.gained.difference(&STRIPPED);
     let own = managed.find(&request.identity(Operation::Update));
     // Mostly the writer writes what it wrote before: then its entry only gets a new time.

@@ -6,7 +6,7 @@
 use super::item_schema;
 use crate::codec::json;
 use crate::managed::typed::{Duplicates, Type, compare, merge, remove, to_set, validate};
-use crate::managed::{Request, SamePaths, Set, apply, fields, update};
+use crate::managed::{Filter, Request, SamePaths, Set, apply, fields, update};
 use crate::patch;
 use crate::schema::{Schema, StructId, builtin};
 use crate::value::Value;
@@ -123,8 +123,6 @@ fn typed_trees() {
 #[test]
 fn managed_fields() {
     const NOW: &str = "2030-01-01T00:00:00Z";
-    let status_reset = Set::of_fields(&[&["spec"], &["metadata", "labels"]]);
-    let main_reset = Set::of_fields(&[&["status"]]);
     each("managed.jsonl", |vector| {
         let [operation, subresource, manager, force, live, sent, expected, status] = vector else {
             return Err("a vector of another form".into());
@@ -142,7 +140,7 @@ fn managed_fields() {
             api_version,
             kind,
             subresource,
-            reset: if subresource.is_empty() { &main_reset } else { &status_reset },
+            filter: Filter::of(if group == "core" { "" } else { group }, kind, subresource),
             versions: &SamePaths(&[]),
             manager: manager.as_str().unwrap(),
             now: NOW,

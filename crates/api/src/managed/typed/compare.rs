@@ -2,7 +2,7 @@
 
 use super::validate::check_scalar;
 use super::{Atom, Dotted, Fields, List, Problems, Type};
-use crate::managed::{PathElement, Set, element, set::Entry, zip};
+use crate::managed::{Filter, PathElement, Set, element, set::Entry, zip};
 use crate::value::{Map, Value};
 
 /// What distinguishes a new tree from an old one. No path is in two of the sets.
@@ -46,10 +46,10 @@ impl Difference {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 
-    /// Takes these fields, and all below them, out of the difference.
-    pub fn without(mut self, fields: &Set) -> Difference {
+    /// The part of the difference that counts.
+    pub fn filtered(mut self, filter: &Filter) -> Difference {
         for set in [&mut self.added, &mut self.modified, &mut self.removed] {
-            set.subtract_trees(fields);
+            filter.apply(set);
         }
         self
     }
