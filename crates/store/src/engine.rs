@@ -14,6 +14,7 @@ use crate::{CommitError, Committed, Event, OpenError, Options, ReadError, Revisi
 use crate::{EngineConfig, Extract};
 
 mod embedded;
+mod etcd;
 mod memory;
 
 /// Asks for events of one resource with a revision in `(after, upto]`.
@@ -48,11 +49,6 @@ pub(crate) trait Engine: Send + Sync + 'static {
         self.compact(revision)
     }
 
-    /// Whether keys expire without our doing.
-    fn expires_keys(&self) -> bool {
-        false
-    }
-
     /// Finishes what is queued and lets go of files and connections.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -63,11 +59,12 @@ pub(crate) async fn open(
     extract: Arc<dyn Extract>,
     options: &Options,
 ) -> Result<(Arc<State>, Arc<dyn Engine>), OpenError> {
-    let state = Arc::new(State::new(extract, options));
+    let expires_keys = matches!(config, EngineConfig::Etcd(_));
+    let state = Arc::new(State::new(extract, options, !expires_keys));
     let engine: Arc<dyn Engine> = match config {
         EngineConfig::Memory => Arc::new(memory::Memory::open(state.clone())),
         EngineConfig::Embedded { dir } => Arc::new(embedded::Embedded::open(&dir, state.clone()).await?),
-        EngineConfig::Etcd(_) => return Err(OpenError::Etcd("this engine is being written".into())),
+        EngineConfig::Etcd(config) => Arc::new(etcd::Etcd::open(&config, state.clone()).await?),
     };
     Ok((state, engine))
 }

@@ -34,7 +34,8 @@ pub enum CommitError {
     /// The engine takes no writes now; nothing was written. Answer 503 (or 500), a later try may succeed.
     #[error("the store takes no writes at present: {0}")]
     Unavailable(String),
-    /// More operations or bytes than one transaction may have, a key changed twice, or a value that can't be sealed.
+    /// More operations or bytes than one transaction may have, a key changed twice or outside the etcd's prefix, or a
+    /// value that can't be sealed.
     #[error("invalid transaction: {0}")]
     Invalid(String),
     /// The store is closed.

@@ -20,27 +20,27 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Deletes keys as their time comes, until the store is closed.
 pub(crate) async fn run(state: Arc<State>, engine: Arc<dyn Engine>) {
+    let Some(deadlines) = &state.deadlines else { return };
     while !state.is_closed() {
-        let Some(earliest) = state.deadlines.earliest() else {
-            state.deadlines.earlier.notified().await;
+        let Some(earliest) = deadlines.earliest() else {
+            deadlines.earlier.notified().await;
             continue;
         };
         let now = state.clock.now_ms();
         if earliest > now {
             let wait = Duration::from_millis(earliest - now).min(CLOCK_CHECK);
             // Early or late is the same: look again.
-            let _ = tokio::time::timeout(wait, state.deadlines.earlier.notified()).await;
+            let _ = tokio::time::timeout(wait, deadlines.earlier.notified()).await;
             continue;
         }
-        if !expire(&state, &*engine, now).await {
+        if !expire(&state, &*engine, deadlines.due(now, EXPIRE_MAX)).await {
             tokio::time::sleep(RETRY_AFTER).await;
         }
     }
 }
 
 /// Deletes some of what is due; false if the engine could not.
-async fn expire(state: &State, engine: &dyn Engine, now_ms: u64) -> bool {
-    let due = state.deadlines.due(now_ms, EXPIRE_MAX);
+async fn expire(state: &State, engine: &dyn Engine, due: Vec<(u64, Arc<str>)>) -> bool {
     let deletes = due.into_iter().filter_map(|(at, key)| {
         let entry = state.get(&key)?;
         // Written again meanwhile: it has another deadline or none.

@@ -23,7 +23,8 @@ pub(crate) struct State {
     closed: AtomicBool,
     /// Held by who changes resources: commits come one after another.
     applying: Mutex<()>,
-    pub(crate) deadlines: Deadlines,
+    /// None if the engine keeps time itself.
+    pub(crate) deadlines: Option<Deadlines>,
     pub(crate) extract: Arc<dyn Extract>,
     pub(crate) transform: Option<Arc<dyn Transform>>,
     pub(crate) limits: Limits,
@@ -57,7 +58,7 @@ pub(crate) struct Deadlines {
 // === impl State ===
 
 impl State {
-    pub(crate) fn new(extract: Arc<dyn Extract>, options: &crate::Options) -> Self {
+    pub(crate) fn new(extract: Arc<dyn Extract>, options: &crate::Options, keeps_time: bool) -> Self {
         let limits = options.limits.clone();
         let rest = Resource::new("", 0, limits.hot_events_bytes_max);
         let state = Self {
@@ -67,7 +68,7 @@ impl State {
             compacted: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             applying: Mutex::new(()),
-            deadlines: Deadlines::default(),
+            deadlines: keeps_time.then(Deadlines::default),
             extract,
             transform: options.transform.clone(),
             limits,
@@ -143,7 +144,9 @@ impl State {
     /// Makes changes visible, oldest first, and `through` the newest revision.
     pub(crate) fn apply(&self, changes: Vec<Change>, through: Revision, log: Option<&mut Vec<Arc<Event>>>) {
         let applying = self.applying.lock();
-        self.deadlines.apply(&changes);
+        if let Some(deadlines) = &self.deadlines {
+            deadlines.apply(&changes);
+        }
         let mut touched = Vec::new();
         self.apply_by_resource(changes, &mut touched, log);
         self.publish(through);
@@ -196,7 +199,9 @@ impl State {
             drop(current);
             touched.extend(resource.ring.lock().reset(revision));
         }
-        *self.deadlines.keys.lock() = deadlines;
+        if let Some(known) = &self.deadlines {
+            *known.keys.lock() = deadlines;
+        }
         self.compacted.fetch_max(compacted, Ordering::AcqRel);
         self.publish(revision);
         touched.iter().for_each(|file| file.notify.notify_waiters());

@@ -44,7 +44,7 @@ impl Store {
     pub(crate) fn assemble(state: Arc<State>, engine: Arc<dyn Engine>, options: &Options) -> Self {
         let kept = Arc::new(Kept::new(state.limits.kept_snapshots_max, state.limits.kept_snapshot_age_max));
         let mut tasks = Vec::new();
-        if !engine.expires_keys() {
+        if state.deadlines.is_some() {
             tasks.push(tokio::spawn(expire::run(state.clone(), engine.clone())));
         }
         if let Some(every) = options.compact_every {

@@ -7,7 +7,7 @@ use crate::harness::*;
 
 #[rstest]
 #[tokio::test]
-async fn revisions_count_and_stay_with_their_keys(#[values(Memory, Embedded)] on: On) {
+async fn revisions_count_and_stay_with_their_keys(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let made = store.txn(Txn::create(pod("a", "x"), "one")).await.unwrap();
@@ -29,7 +29,7 @@ async fn revisions_count_and_stay_with_their_keys(#[values(Memory, Embedded)] on
 async fn a_failed_compare_tells_what_is_there(
     #[case] back: u64,
     #[case] exists: bool,
-    #[values(Memory, Embedded)] on: On,
+    #[values(Memory, Embedded, Etcd, EtcdNew)] on: On,
 ) {
     let (_harness, store) = fresh(on).await;
     let key = pod("a", "x");
@@ -49,7 +49,7 @@ async fn a_failed_compare_tells_what_is_there(
 
 #[rstest]
 #[tokio::test]
-async fn several_keys_are_one_revision_or_nothing(#[values(Memory, Embedded)] on: On) {
+async fn several_keys_are_one_revision_or_nothing(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let both = Txn::create(pod("a", "x"), "one").expect_at("/registry/minions/n", 0).put("/registry/minions/n", "node");
@@ -60,18 +60,20 @@ async fn several_keys_are_one_revision_or_nothing(#[values(Memory, Embedded)] on
         Txn::update(pod("a", "x"), start + 1, "two").expect_at("/registry/minions/n", 99).delete("/registry/minions/n");
     assert!(matches!(store.txn(half).await, Err(CommitError::Conflict { expected: 99, .. })));
     assert_eq!(text(&store.get(&pod("a", "x")).unwrap()), "one");
-    let gone =
-        store.txn(Txn::new().delete(pod("a", "x")).delete("/registry/minions/n").put("/other", "rest")).await.unwrap();
+    let gone = store
+        .txn(Txn::new().delete(pod("a", "x")).delete("/registry/minions/n").put("/registry/other", "rest"))
+        .await
+        .unwrap();
     assert_eq!(gone.revision, start + 2);
     let texts: Vec<_> = gone.entries.iter().map(|entry| text(entry.as_ref().unwrap())).collect();
     assert_eq!(texts, ["one", "node", "rest"]);
     assert!(store.get(&pod("a", "x")).is_none() && store.get("/registry/minions/n").is_none());
-    assert_eq!(text(&store.get("/other").unwrap()), "rest");
+    assert_eq!(text(&store.get("/registry/other").unwrap()), "rest");
 }
 
 #[rstest]
 #[tokio::test]
-async fn a_key_made_again_starts_anew(#[values(Memory, Embedded)] on: On) {
+async fn a_key_made_again_starts_anew(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let first = store.txn(Txn::create(pod("a", "x"), "one")).await.unwrap().revision;
     let deleted = store.txn(Txn::remove(pod("a", "x"), first)).await.unwrap();
@@ -83,7 +85,7 @@ async fn a_key_made_again_starts_anew(#[values(Memory, Embedded)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn removing_what_is_not_there_makes_no_revision(#[values(Memory, Embedded)] on: On) {
+async fn removing_what_is_not_there_makes_no_revision(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let committed = store.txn(Txn::new().delete(pod("a", "x"))).await.unwrap();
@@ -93,7 +95,7 @@ async fn removing_what_is_not_there_makes_no_revision(#[values(Memory, Embedded)
 
 #[rstest]
 #[tokio::test]
-async fn what_breaks_a_limit_is_refused(#[values(Memory, Embedded)] on: On) {
+async fn what_breaks_a_limit_is_refused(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let start = store.revision();
     let many = (0..129).fold(Txn::new(), |txn, n| txn.put(pod("a", &n.to_string()), "x"));
@@ -107,7 +109,7 @@ async fn what_breaks_a_limit_is_refused(#[values(Memory, Embedded)] on: On) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_who_expect_the_same_one_wins(#[values(Memory, Embedded)] on: On) {
+async fn of_many_who_expect_the_same_one_wins(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let mut revision = store.txn(Txn::create(pod("a", "x"), "start")).await.unwrap().revision;
     for round in 0..5 {

@@ -13,7 +13,7 @@ use crate::harness::*;
 #[case::closed(true)]
 #[case::dropped(false)]
 #[tokio::test]
-async fn everything_is_there_after_opening_again(#[case] close: bool, #[values(Embedded)] on: On) {
+async fn everything_is_there_after_opening_again(#[case] close: bool, #[values(Embedded, Etcd, EtcdNew)] on: On) {
     let (harness, store) = fresh(on).await;
     let start = store.revision();
     store.txn(Txn::create(pod("a", "x"), "app=1 node=n1")).await.unwrap();
@@ -79,7 +79,7 @@ async fn what_expired_while_the_store_was_closed_goes_when_it_opens() {
 
 #[rstest]
 #[tokio::test]
-async fn history_is_compacted_by_time(#[values(Memory, Embedded)] on: On) {
+async fn history_is_compacted_by_time(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let harness = Harness::new(on).await;
     let store = harness.open_with(Options { compact_every: Some(Duration::from_millis(20)), ..options() }).await;
     let revision = store.txn(Txn::create(pod("a", "x"), "x")).await.unwrap().revision;

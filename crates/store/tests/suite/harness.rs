@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+
+pub use crate::etcd_server::EtcdServer;
 use store::{EngineConfig, Entry, Event, Extract, Kind, OpenError, Options, Parts, Record, Revision, Store, Watch};
 
 /// The engines the suite runs on.
@@ -11,14 +13,19 @@ use store::{EngineConfig, Entry, Event, Extract, Kind, OpenError, Options, Parts
 pub enum On {
     Memory,
     Embedded,
+    /// Debian's etcd, 3.4.
+    Etcd,
+    /// The etcd of upstream's present release.
+    EtcdNew,
 }
 
-pub use On::{Embedded, Memory};
+pub use On::{Embedded, Etcd, EtcdNew, Memory};
 
 /// What must stay alive while a store is used.
 pub struct Harness {
     pub config: EngineConfig,
     _directory: Option<tempfile::TempDir>,
+    pub etcd: Option<EtcdServer>,
 }
 
 /// Values of the tests are `label=value` words; `node=` is the selectable field, key parts are namespace and name.
@@ -35,13 +42,18 @@ pub const SOON: Duration = Duration::from_secs(20);
 impl Harness {
     pub async fn new(on: On) -> Self {
         match on {
-            Memory => Self { config: EngineConfig::Memory, _directory: None },
+            Memory => Self { config: EngineConfig::Memory, _directory: None, etcd: None },
             Embedded => {
                 let directory = tempfile::tempdir().expect("a temporary directory");
                 Self {
                     config: EngineConfig::Embedded { dir: directory.path().join("store") },
                     _directory: Some(directory),
+                    etcd: None,
                 }
+            }
+            Etcd | EtcdNew => {
+                let etcd = EtcdServer::start(on);
+                Self { config: EngineConfig::Etcd(etcd.config()), _directory: None, etcd: Some(etcd) }
             }
         }
     }

@@ -14,7 +14,7 @@ fn shown(snapshot: &Snapshot) -> Vec<String> {
 
 #[rstest]
 #[tokio::test]
-async fn a_snapshot_stays_as_it_is(#[values(Memory, Embedded)] on: On) {
+async fn a_snapshot_stays_as_it_is(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     for (namespace, name) in [("a", "1"), ("a", "2"), ("a-b", "1"), ("b", "1")] {
         store.txn(Txn::create(pod(namespace, name), "x")).await.unwrap();
@@ -37,7 +37,7 @@ async fn a_snapshot_stays_as_it_is(#[values(Memory, Embedded)] on: On) {
 #[case::from_the_ring(1 << 20)]
 #[case::from_the_log(2000)]
 #[tokio::test]
-async fn an_old_revision_is_what_it_was(#[case] hot_bytes: usize, #[values(Memory, Embedded)] on: On) {
+async fn an_old_revision_is_what_it_was(#[case] hot_bytes: usize, #[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let harness = Harness::new(on).await;
     let mut options = options();
     options.limits.hot_events_bytes_max = hot_bytes;
@@ -61,7 +61,7 @@ async fn an_old_revision_is_what_it_was(#[case] hot_bytes: usize, #[values(Memor
 
 #[rstest]
 #[tokio::test]
-async fn past_compaction_is_gone_but_the_compacted_revision_is_not(#[values(Memory, Embedded)] on: On) {
+async fn past_compaction_is_gone_but_the_compacted_revision_is_not(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let harness = Harness::new(on).await;
     let mut options = options();
     options.limits.kept_snapshots_max = 0;
@@ -88,7 +88,7 @@ async fn past_compaction_is_gone_but_the_compacted_revision_is_not(#[values(Memo
 
 #[rstest]
 #[tokio::test]
-async fn a_resource_that_comes_later_takes_its_keys_along(#[values(Memory, Embedded)] on: On) {
+async fn a_resource_that_comes_later_takes_its_keys_along(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let prefix = "/registry/example.com/widgets/";
     store.txn(Txn::create(format!("{prefix}a/x"), "one")).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_resource_that_comes_later_takes_its_keys_along(#[values(Memory, Embed
 
 #[rstest]
 #[tokio::test]
-async fn a_key_expires_with_a_deletion(#[values(Memory, Embedded)] on: On) {
+async fn a_key_expires_with_a_deletion(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let mut watch = store.watch(PODS, Scope::default(), store.revision()).unwrap();
     let short = Duration::from_secs(1);
@@ -126,7 +126,7 @@ async fn a_key_expires_with_a_deletion(#[values(Memory, Embedded)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn memory_can_be_waited_for(#[values(Memory, Embedded)] on: On) {
+async fn memory_can_be_waited_for(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let next = store.revision() + 1;
     let waiting = tokio::spawn({
@@ -142,7 +142,7 @@ async fn memory_can_be_waited_for(#[values(Memory, Embedded)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn records_can_be_extracted_anew(#[values(Memory, Embedded)] on: On) {
+async fn records_can_be_extracted_anew(#[values(Memory, Embedded, Etcd, EtcdNew)] on: On) {
     let (_harness, store) = fresh(on).await;
     let record = store::Record::new(&store::Parts { name: "stale".into(), ..store::Parts::default() });
     let op = store::Op::Put { key: Arc::from(pod("a", "x")), value: "app=1".into(), record: Some(record), ttl: None };

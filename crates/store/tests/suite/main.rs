@@ -3,6 +3,8 @@
 
 mod commit;
 mod durable;
+mod etcd_server;
 mod harness;
 mod history;
+mod on_etcd;
 mod watching;

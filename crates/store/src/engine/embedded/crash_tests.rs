@@ -28,7 +28,7 @@ fn small_options() -> Options {
 
 fn try_open(disk: &Disk) -> Result<Store, OpenError> {
     let options = small_options();
-    let state = Arc::new(State::new(Arc::new(NoExtract), &options));
+    let state = Arc::new(State::new(Arc::new(NoExtract), &options, true));
     let engine = Embedded::open_on(disk.files(), state.clone())?;
     Ok(Store::assemble(state, Arc::new(engine), &options))
 }
@@ -326,7 +326,7 @@ async fn values_are_sealed_on_disk_and_open_in_memory() {
     let disk = Disk::new(1);
     let open = || {
         let options = Options { transform: Some(Arc::new(Rot)), ..small_options() };
-        let state = Arc::new(State::new(Arc::new(NoExtract), &options));
+        let state = Arc::new(State::new(Arc::new(NoExtract), &options, true));
         let engine = Arc::new(Embedded::open_on(disk.files(), state.clone()).unwrap());
         (Store::assemble(state, engine.clone(), &options), engine)
     };
