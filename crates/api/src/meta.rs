@@ -117,6 +117,13 @@ pub fn immutable(new: &Value, old: &Value, at: &Path<'_>, errors: &mut FieldErro
     }
 }
 
+/// As [`immutable`], without the value: how upstream's declarative validation has it.
+pub fn fixed(new: &Value, old: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    if !crate::kinds::read::same(new, old) {
+        errors.invalid(at, Value::Null, IMMUTABLE);
+    }
+}
+
 /// Reports a number below zero.
 pub fn non_negative(value: i64, at: &Path<'_>, errors: &mut FieldErrors) {
     if value < 0 {

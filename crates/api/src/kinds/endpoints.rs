@@ -83,7 +83,7 @@ pub const ENDPOINT_SLICE: Rules = Rules {
         if !found.is_empty() && !same(new.at("endpoints"), old.at("endpoints")) {
             errors.extend(found);
         }
-        meta::immutable(new.at("addressType"), old.at("addressType"), &Path::new("addressType"), errors);
+        meta::fixed(new.at("addressType"), old.at("addressType"), &Path::new("addressType"), errors);
     },
     warnings: slice_warnings,
     ..Rules::DEFAULT
@@ -194,7 +194,7 @@ fn validate_endpoints(slice: &Value, errors: &mut FieldErrors) {
 fn validate_endpoint(endpoint: &Value, family: &str, at: &Path<'_>, errors: &mut FieldErrors) {
     let addresses = at.child("addresses");
     match endpoint.len_at("addresses") {
-        0 => errors.required(&addresses, "must contain at least 1 address"),
+        0 => errors.required(&addresses, ""),
         count if count > ADDRESSES_MAX => errors.too_many(&addresses, count, ADDRESSES_MAX),
         _ => {}
     }
@@ -307,7 +307,7 @@ mod tests {
     #[case(json!({"addressType": "IPv5"}),
         r#"addressType: Unsupported value: "IPv5": supported values: "FQDN", "IPv4", "IPv6""#)]
     #[case(json!({"addressType": "IPv4", "endpoints": [{"addresses": []}]}),
-        "endpoints[0].addresses: Required value: must contain at least 1 address")]
+        "endpoints[0].addresses: Required value")]
     #[case(json!({"addressType": "IPv4", "endpoints": [{"addresses": ["fe80::1"]}]}),
         r#"endpoints[0].addresses: Invalid value: "fe80::1": must be an IPv4 address; endpoints[0].addresses[0]: Invalid value: "fe80::1": may not be in the link-local range (169.254.0.0/16, fe80::/10)"#)]
     #[case(json!({"addressType": "IPv4", "ports": [{"name": "a", "port": 1}, {"name": "a", "port": 2}]}),

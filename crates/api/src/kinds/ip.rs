@@ -143,6 +143,30 @@ pub fn ip_warning(text: &str, at: &Path<'_>) -> Option<String> {
     }
 }
 
+/// What the user is told about a range in an odd form.
+pub fn cidr_warnings(text: &str, at: &Path<'_>) -> Vec<String> {
+    let Some((ip, prefix)) = parse_cidr_sloppy(text) else { return Vec::new() };
+    let mut warnings = Vec::new();
+    let network = masked(ip, prefix);
+    if network != ip {
+        warnings.push(format!(
+            "{at}: CIDR value \"{text}\" is ambiguous in this context (should be \"{network}/{prefix}\" or \
+             \"{ip}/{}\"?)",
+            if ip.is_ipv4() { 32 } else { 128 }
+        ));
+    }
+    let (written_ip, written_prefix) = text.split_once('/').unwrap_or_default();
+    let zeros = written_ip.parse::<IpAddr>().is_err() || (written_prefix.len() > 1 && written_prefix.starts_with('0'));
+    if zeros || is_mapped(ip) {
+        warnings.push(format!("{at}: non-standard CIDR value \"{text}\" is invalid: use \"{network}/{prefix}\""));
+    } else if warnings.is_empty() && ip.is_ipv6() && written_ip != ip.to_string() {
+        warnings.push(format!(
+            "{at}: IPv6 CIDR value \"{text}\" should be in RFC 5952 canonical format (\"{network}/{prefix}\")"
+        ));
+    }
+    warnings
+}
+
 /// An address that packets can be sent to: of Endpoints, EndpointSlices and external IPs.
 pub fn endpoint_ip(text: &str, at: &Path<'_>, errors: &mut FieldErrors) {
     let Some(ip) = parse_sloppy(text) else {

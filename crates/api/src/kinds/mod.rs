@@ -21,18 +21,25 @@ pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 mod diff;
+pub mod disruption_budget;
 pub mod endpoints;
 pub mod event;
 pub mod formats;
 pub mod ip;
 pub mod job;
+pub mod lease;
+pub mod limit_range;
 pub mod namespace;
+pub mod node;
 pub mod persistent_volume_claim;
 pub mod pod;
+pub mod priority_class;
 pub mod rbac;
 pub mod read;
 pub mod replica_set;
+pub mod resource_quota;
 pub mod resources;
+pub mod runtime_class;
 pub mod service;
 pub mod service_account;
 pub mod signer;
@@ -186,11 +193,14 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("", "configmaps", &config_map::CONFIG_MAP),
     ("", "endpoints", &endpoints::ENDPOINTS),
     ("", "events", &event::CORE),
+    ("", "limitranges", &limit_range::RULES),
     ("", "namespaces", &namespace::RULES),
+    ("", "nodes", &node::RULES),
     ("", "persistentvolumeclaims", &persistent_volume_claim::RULES),
     ("", "pods", &pod::RULES),
     ("", "podtemplates", &pod::template::RULES),
     ("", "replicationcontrollers", &replica_set::REPLICATION_CONTROLLER),
+    ("", "resourcequotas", &resource_quota::RULES),
     ("", "secrets", &config_map::SECRET),
     ("", "serviceaccounts", &service_account::RULES),
     ("", "services", &service::RULES),
@@ -201,12 +211,17 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("apps", "statefulsets", &stateful_set::STATEFUL_SET),
     ("batch", "cronjobs", &cron_job::RULES),
     ("batch", "jobs", &job::RULES),
+    ("coordination.k8s.io", "leasecandidates", &lease::CANDIDATE),
+    ("coordination.k8s.io", "leases", &lease::LEASE),
     ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
     ("events.k8s.io", "events", &event::EVENTS),
-    ("rbac.authorization.k8s.io", "clusterrolebindings", &rbac::RULES),
-    ("rbac.authorization.k8s.io", "clusterroles", &rbac::RULES),
-    ("rbac.authorization.k8s.io", "rolebindings", &rbac::RULES),
-    ("rbac.authorization.k8s.io", "roles", &rbac::RULES),
+    ("node.k8s.io", "runtimeclasses", &runtime_class::RULES),
+    ("policy", "poddisruptionbudgets", &disruption_budget::RULES),
+    ("rbac.authorization.k8s.io", "clusterrolebindings", &rbac::CLUSTER_ROLE_BINDING),
+    ("rbac.authorization.k8s.io", "clusterroles", &rbac::CLUSTER_ROLE),
+    ("rbac.authorization.k8s.io", "rolebindings", &rbac::ROLE_BINDING),
+    ("rbac.authorization.k8s.io", "roles", &rbac::ROLE),
+    ("scheduling.k8s.io", "priorityclasses", &priority_class::RULES),
 ];
 
 /// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.

@@ -31,9 +31,34 @@ pub const RULES: Rules = Rules {
     validate: |claim, errors| validate_spec(claim.at("spec"), &SPEC, errors),
     validate_update,
     subresources: &[Subresource { validate: |new, _, errors| validate_status(new, errors), ..Subresource::STATUS }],
+    warnings: |claim, _| {
+        let mut warnings = Vec::new();
+        if !claim.entry("metadata.annotations", CLASS_ANNOTATION).is_null() {
+            warnings.push(format!(
+                "metadata.annotations[{CLASS_ANNOTATION}]: deprecated since v1.8; use \"storageClassName\" attribute \
+                 instead"
+            ));
+        }
+        warnings.extend(spec_warnings(claim.at("spec"), &SPEC));
+        warnings
+    },
     selectable: &[("name", |claim| claim.str_at("metadata.name").into())],
     ..Rules::DEFAULT
 };
+
+/// Parts of a byte make no sense.
+pub fn spec_warnings(spec: &Value, at: &Path<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for list in ["resources.requests", "resources.limits"] {
+        let amount = quantity(spec.entry(list, "storage"));
+        if amount.milli_value() % 1000 != 0 {
+            let at = at.child(list);
+            let at = at.key("storage");
+            warnings.push(format!("{at}: fractional byte value \"{amount}\" is invalid, must be an integer"));
+        }
+    }
+    warnings
+}
 
 /// The two fields for a data source are kept alike where they can be.
 fn normalize_data_source(claim: &mut Value) {

@@ -98,6 +98,11 @@ pub fn is_pod_level(resource: &str) -> bool {
     matches!(resource, "cpu" | "memory") || is_huge_page(resource)
 }
 
+/// A resource of Kubernetes' own that quotas count.
+pub fn is_standard_quota(resource: &str) -> bool {
+    is_compute_or_counted(resource)
+}
+
 /// A resource that a quota can limit.
 pub fn quota_name(resource: &str, at: &Path<'_>, errors: &mut FieldErrors) {
     name(resource, at, errors);

@@ -23,6 +23,13 @@ pub const STATEFUL_SET: Rules = Rules {
     subresources: &[Subresource { validate: validate_status, ..Subresource::STATUS }],
     warnings: |new, old| {
         let mut warnings = template_warnings(new, old, "spec.template");
+        let at = Path::new("spec.volumeClaimTemplates");
+        for (index, claim) in new.array_at("spec.volumeClaimTemplates").iter().enumerate() {
+            let at = at.index(index);
+            let below = at.child("Spec");
+            let at = if old.is_none() { &at } else { &below };
+            warnings.extend(persistent_volume_claim::spec_warnings(claim.at("spec"), at));
+        }
         if new.int("spec.revisionHistoryLimit") < 0 {
             warnings.push(
                 "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is \

@@ -3,7 +3,7 @@
 //!
 //! Upstream: `pkg/apis/apps/validation`.
 
-use super::pod::template;
+use super::pod::{template, warnings};
 use super::read::Read;
 use crate::field::{FieldErrors, Path};
 use crate::meta::{self, non_negative};
@@ -127,6 +127,5 @@ pub fn template_warnings(new: &Value, old: Option<&Value>, path: &str) -> Vec<St
     if !moved {
         return Vec::new();
     }
-    let at = Path::new(path);
-    template::warnings(new.at(path).at("spec"), &at.child("spec"))
+    warnings::warnings(new.at(path), &Path::new(path), true)
 }

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::age;
-use crate::kinds::read::Read;
 use crate::selector::LabelSelector;
 use crate::value::Value;
 

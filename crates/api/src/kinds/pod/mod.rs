@@ -21,6 +21,8 @@ pub mod template;
 mod update;
 mod volume;
 pub mod volume_sources;
+pub mod warnings;
+mod warnings_paths;
 
 pub use annotations::MIRROR;
 
@@ -150,7 +152,7 @@ fn warnings(pod: &Value) -> Vec<String> {
             complaints.join(" ")
         ));
     }
-    warnings.extend(template::warnings(pod.at("spec"), &Path::new("spec")));
+    warnings.extend(warnings::warnings(pod, &Path::ROOT, false));
     warnings
 }
 
