@@ -8,6 +8,7 @@
 
 pub mod common;
 pub mod context;
+pub mod daemonset;
 pub mod deployment;
 pub mod replicaset;
 
@@ -20,6 +21,8 @@ pub use self::context::{ClientFactory, Context, ServiceAccounts, SharedIdentity}
 /// How many keys each controller works on at the same time; upstream's defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
+    /// `--concurrent-daemonset-syncs`.
+    pub daemonsets: usize,
     /// `--concurrent-deployment-syncs`.
     pub deployments: usize,
     /// `--concurrent-replicaset-syncs`.
@@ -32,13 +35,14 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { deployments: 5, replicasets: 5, replication_controllers: 5 }
+        Config { daemonsets: 2, deployments: 5, replicasets: 5, replication_controllers: 5 }
     }
 }
 
 /// Runs all controllers until the context's token stops them.
 pub async fn run(context: Context, config: Config) {
     let mut all = JoinSet::new();
+    all.spawn(daemonset::run(context.clone(), config.daemonsets));
     all.spawn(deployment::run(context.clone(), config.deployments));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));

@@ -3,10 +3,12 @@
 pub mod claim;
 pub mod conditions;
 pub mod history;
+pub mod nodes;
 pub mod order;
 pub mod owners;
 pub mod pod_control;
 pub mod pods;
 pub mod read_back;
+pub mod revisions;
 pub mod selectors;
 pub mod tree;

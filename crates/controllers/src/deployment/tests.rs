@@ -191,7 +191,7 @@ fn pausing_stops_the_rollout_and_the_clock() {
     assert_eq!((sizes(&paused), reason(&paused).as_str()), (vec![("web-1", 10)], "DeploymentPaused"));
     wish.status = paused.status.unwrap();
     wish.is_paused = false;
-    assert_eq!(reason(&decide(Wish { progress_deadline: Some(1), ..wish }, sets())), "ReplicaSetUpdated");
+    assert_eq!(reason(&decide(Wish { progress_deadline: Some(1), ..wish }, sets())), "DeploymentResumed");
 }
 
 #[test]
