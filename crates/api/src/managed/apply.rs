@@ -80,7 +80,8 @@ pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value, force:
         Err(Failure::Conflicts(conflicts)) => return Err(conflict::status(&conflicts)),
         Err(Failure::Status(status)) => return Err(status),
     };
-    if !changed {
+    // It may say the same in other words: 1.0 for 1.
+    if !changed && object != *live {
         object = live.clone();
     }
     if request.manager == last_applied::MANAGER {

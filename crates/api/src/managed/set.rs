@@ -111,6 +111,24 @@ impl Set {
         }
     }
 
+    /// Adds all members of `other`, without copying them.
+    pub fn absorb(&mut self, other: Set) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let mut at = 0;
+        for entry in other.entries {
+            match self.seek(&mut at, &entry.element) {
+                Some(own) => {
+                    own.member |= entry.member;
+                    own.children.absorb(entry.children);
+                }
+                None => self.entries.insert(at, entry),
+            }
+        }
+    }
+
     /// Removes all members of `other`; what lies below a removed member stays.
     pub fn subtract(&mut self, other: &Set) {
         let mut at = 0;
@@ -328,6 +346,9 @@ pub(crate) mod tests {
         #[test]
         fn the_laws_of_sets_hold(a in set(), b in set(), c in set()) {
             prop_assert_eq!(a.union(&b), b.union(&a));
+            let mut absorbed = a.clone();
+            absorbed.absorb(b.clone());
+            prop_assert_eq!(absorbed, a.union(&b));
             prop_assert_eq!(a.intersection(&b), b.intersection(&a));
             prop_assert_eq!(a.union(&b).union(&c), a.union(&b.union(&c)));
             prop_assert_eq!(a.intersection(&b.union(&c)), a.intersection(&b).union(&a.intersection(&c)));

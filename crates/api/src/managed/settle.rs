@@ -6,7 +6,7 @@ use super::fields;
 use super::filter::Filter;
 use super::request::{InVersion, Request};
 use super::set::Set;
-use super::typed::{Difference, Problems, Type, compare, reconcile};
+use super::typed::{Problems, Type, compare, reconcile};
 use crate::value::{Key, Value};
 
 /// A difference as owners meet it.
@@ -19,9 +19,7 @@ pub(super) struct Delta {
 impl Delta {
     /// The difference between two objects of a type, as far as the endpoint writes it.
     pub fn between(of: Type<'_>, old: &Value, new: &Value, filter: &Filter) -> Result<Delta, Problems> {
-        let difference = compare(of, old, new)?.filtered(filter);
-        let gained = difference.set();
-        let Difference { removed, .. } = difference;
+        let (gained, removed) = compare(of, old, new)?.filtered(filter).split();
         Ok(Delta { gained, removed })
     }
 }

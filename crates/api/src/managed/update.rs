@@ -6,7 +6,7 @@
 //! field has become atomic since an entry was written, upstream rewrites the entry with the next
 //! write of any field; here that happens once the difference meets it.)
 
-use super::entries::{Managed, Operation, Trust};
+use super::entries::{Managed, Operation, Stored, Trust};
 use super::request::{Request, STRIPPED};
 use super::settle::{Delta, is_void, owner_of, settle};
 use super::typed::Problems;
@@ -84,6 +84,17 @@ pub(super) fn update_owners(
     managed: &mut Managed,
 ) -> Result<(), Problems> {
     let delta = Delta::between(request.root(), old, new, request.filter)?;
+    managed.owners.retain(|owner| !is_void(owner));
+    if managed.owners.is_empty() {
+        let mut written = delta.gained;
+        written.subtract(&STRIPPED);
+        if !written.is_empty() {
+            let at = owner_of(managed, request, Operation::Update);
+            managed.owners[at].fields = Stored::Set(written);
+            managed.owners[at].time = Some(Key::new(request.now));
+        }
+        return Ok(());
+    }
     let written = delta.gained.difference(&STRIPPED);
     let own = managed.find(&request.identity(Operation::Update));
     // Mostly the writer writes what it wrote before: then its entry only gets a new time.
@@ -95,12 +106,10 @@ pub(super) fn update_owners(
     if let Some(at) = owned {
         managed.owners[at].time = time.clone();
     }
-    managed.owners.retain(|owner| !is_void(owner));
-    let owned = owned.and_then(|_| managed.find(&request.identity(Operation::Update)));
     settle(request, &delta, (old, new), managed, owned, true)?;
     if owned.is_none() && !written.is_empty() {
         let at = owner_of(managed, request, Operation::Update);
-        managed.owners[at].set().unite(&written);
+        managed.owners[at].set().absorb(written);
         managed.owners[at].time = time;
     }
     managed.cap();

@@ -54,9 +54,11 @@ impl Difference {
         self
     }
 
-    /// What the new tree gained: its added and modified fields.
-    pub fn set(&self) -> Set {
-        self.modified.union(&self.added)
+    /// What the new tree gained (its added and modified fields), and what it lost.
+    pub fn split(self) -> (Set, Set) {
+        let mut gained = self.modified;
+        gained.absorb(self.added);
+        (gained, self.removed)
     }
 
     fn of(&mut self, change: Change) -> &mut Set {
