@@ -124,6 +124,16 @@ pub fn fixed(new: &Value, old: &Value, at: &Path<'_>, errors: &mut FieldErrors) 
     }
 }
 
+/// Takes back what a write of the status subresource may not change in metadata, for kinds
+/// young enough to be so strict.
+pub fn keep_for_status(new: &mut Value, old: &Value) {
+    for field in
+        ["deletionTimestamp", "generation", "selfLink", "labels", "annotations", "finalizers", "ownerReferences"]
+    {
+        crate::kinds::read::copy(new, old, &format!("metadata.{field}"));
+    }
+}
+
 /// Reports a number below zero.
 pub fn non_negative(value: i64, at: &Path<'_>, errors: &mut FieldErrors) {
     if value < 0 {

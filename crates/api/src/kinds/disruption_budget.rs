@@ -1,6 +1,6 @@
 //! PodDisruptionBudget.
 
-use super::read::Read;
+use super::read::{Read, as_internal};
 use super::workload::{SPEC, STATUS, at_most_100_percent, counts, int_or_percent};
 use super::{Rules, Subresource};
 use crate::field::{FieldErrors, Path};
@@ -54,7 +54,13 @@ fn strip_match_label(budget: &mut Value) {
 fn validate(budget: &Value, errors: &mut FieldErrors) {
     let spec = budget.at("spec");
     if spec.has("minAvailable") && spec.has("maxUnavailable") {
-        errors.invalid(&SPEC, spec, "minAvailable and maxUnavailable cannot be both set");
+        let fields = [
+            ("MinAvailable", "minAvailable", Value::Null),
+            ("Selector", "selector", Value::Null),
+            ("MaxUnavailable", "maxUnavailable", Value::Null),
+            ("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy", Value::Null),
+        ];
+        errors.invalid(&SPEC, as_internal(spec, &fields), "minAvailable and maxUnavailable cannot be both set");
     }
     for field in ["minAvailable", "maxUnavailable"] {
         if spec.has(field) {
@@ -82,7 +88,7 @@ mod tests {
     #[case(json!({"minAvailable": 1}), "")]
     #[case(json!({"minAvailable": -1}), "spec.minAvailable: Invalid value: -1: must be greater than or equal to 0")]
     #[case(json!({"minAvailable": 1, "maxUnavailable": 1}),
-        r#"spec: Invalid value: {"maxUnavailable":1,"minAvailable":1}: minAvailable and maxUnavailable cannot be both set"#)]
+        r#"spec: Invalid value: {"MinAvailable":1,"Selector":null,"MaxUnavailable":1,"UnhealthyPodEvictionPolicy":null}: minAvailable and maxUnavailable cannot be both set"#)]
     #[case(json!({"maxUnavailable": "101%"}),
         r#"spec.maxUnavailable: Invalid value: "101%": must not be greater than 100%"#)]
     #[case(json!({"maxUnavailable": "x"}),

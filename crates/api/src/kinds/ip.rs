@@ -127,6 +127,12 @@ pub fn masked(ip: IpAddr, prefix: u8) -> IpAddr {
     }
 }
 
+/// Whether the second range lies within the first and is smaller.
+pub fn is_strict_subset(outer: (IpAddr, u8), inner: (IpAddr, u8)) -> bool {
+    let same_family = outer.0.is_ipv4() == inner.0.is_ipv4();
+    same_family && inner.1 > outer.1 && masked(inner.0, outer.1) == masked(outer.0, outer.1)
+}
+
 /// What the user is told about an address in an odd form.
 pub fn ip_warning(text: &str, at: &Path<'_>) -> Option<String> {
     let ip = parse_sloppy(text)?;

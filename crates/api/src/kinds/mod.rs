@@ -25,11 +25,14 @@ pub mod disruption_budget;
 pub mod endpoints;
 pub mod event;
 pub mod formats;
+pub mod ingress;
 pub mod ip;
+pub mod ip_address;
 pub mod job;
 pub mod lease;
 pub mod limit_range;
 pub mod namespace;
+pub mod network_policy;
 pub mod node;
 pub mod persistent_volume_claim;
 pub mod pod;
@@ -215,6 +218,11 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("coordination.k8s.io", "leases", &lease::LEASE),
     ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
     ("events.k8s.io", "events", &event::EVENTS),
+    ("networking.k8s.io", "ingressclasses", &ingress::CLASS),
+    ("networking.k8s.io", "ingresses", &ingress::INGRESS),
+    ("networking.k8s.io", "ipaddresses", &ip_address::IP_ADDRESS),
+    ("networking.k8s.io", "networkpolicies", &network_policy::RULES),
+    ("networking.k8s.io", "servicecidrs", &ip_address::SERVICE_CIDR),
     ("node.k8s.io", "runtimeclasses", &runtime_class::RULES),
     ("policy", "poddisruptionbudgets", &disruption_budget::RULES),
     ("rbac.authorization.k8s.io", "clusterrolebindings", &rbac::CLUSTER_ROLE_BINDING),

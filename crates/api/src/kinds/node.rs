@@ -2,7 +2,7 @@
 
 use super::ip;
 use super::pod::scheduling::taints;
-use super::read::{Read, copy};
+use super::read::{Read, as_internal, copy};
 use super::resources::quantity_value;
 use super::{Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
@@ -150,7 +150,8 @@ fn validate_update(new: &Value, old: &Value, errors: &mut FieldErrors) {
     let addresses = new.array_at("status.addresses");
     for (index, address) in addresses.iter().enumerate() {
         if addresses[..index].contains(address) {
-            errors.duplicate(&Path::new("status.addresses").index(index), address);
+            let shown = as_internal(address, &[("Type", "type", "".into()), ("Address", "address", "".into())]);
+            errors.duplicate(&Path::new("status.addresses").index(index), shown);
         }
     }
     let (cidrs, old_cidrs) = (new.array_at("spec.podCIDRs"), old.array_at("spec.podCIDRs"));
@@ -185,7 +186,7 @@ mod tests {
     #[case(json!({"spec": {"podCIDR": "10.0.0"}}),
         r#"spec.podCIDRs[0]: Invalid value: "10.0.0": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"#)]
     #[case(json!({"spec": {"taints": [{"key": "a", "effect": "NoSchedule"}, {"key": "a", "effect": "NoSchedule"}]}}),
-        r#"metadata.taints[1]: Duplicate value: {"effect":"NoSchedule","key":"a"}: taints must be unique by key and effect pair"#)]
+        r#"metadata.taints[1]: Duplicate value: {"Key":"a","Value":"","Effect":"NoSchedule","TimeAdded":null}: taints must be unique by key and effect pair"#)]
     #[case(json!({"spec": {"taints": [{"key": "a", "effect": "Maybe"}]}}),
         r#"metadata.taints[0].effect: Unsupported value: "Maybe": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute""#)]
     #[case(json!({"status": {"capacity": {"pods": "1500m"}}}),

@@ -1,7 +1,7 @@
 //! Roles and their bindings.
 
 use super::Rules;
-use super::read::{Read, default_zero, each_mut};
+use super::read::{Read, as_internal, default_zero, each_mut};
 use crate::field::{FieldErrors, Path};
 use crate::meta::{self, NameRule};
 use crate::names;
@@ -28,7 +28,7 @@ pub const ROLE_BINDING: Rules = Rules {
     validate: |binding, errors| validate_binding(binding, true, errors),
     validate_update: |new, old, errors| {
         validate_binding(new, true, errors);
-        meta::immutable(new.at("roleRef"), old.at("roleRef"), &Path::new("roleRef"), errors);
+        same_role(new, old, errors);
     },
     ..BASE
 };
@@ -38,7 +38,7 @@ pub const CLUSTER_ROLE_BINDING: Rules = Rules {
     validate: |binding, errors| validate_binding(binding, false, errors),
     validate_update: |new, old, errors| {
         validate_binding(new, false, errors);
-        meta::immutable(new.at("roleRef"), old.at("roleRef"), &Path::new("roleRef"), errors);
+        same_role(new, old, errors);
     },
     ..BASE
 };
@@ -121,6 +121,14 @@ fn validate_binding(binding: &Value, namespaced: bool, errors: &mut FieldErrors)
     }
 }
 
+fn same_role(new: &Value, old: &Value, errors: &mut FieldErrors) {
+    let (role, zero) = (new.at("roleRef"), || Value::from(""));
+    if role != old.at("roleRef") {
+        let fields = [("APIGroup", "apiGroup", zero()), ("Kind", "kind", zero()), ("Name", "name", zero())];
+        errors.invalid(&Path::new("roleRef"), as_internal(role, &fields), meta::IMMUTABLE);
+    }
+}
+
 fn validate_subject(subject: &Value, namespaced: bool, at: &Path<'_>, errors: &mut FieldErrors) {
     let (name, group) = (subject.str_at("name"), subject.str_at("apiGroup"));
     if name.is_empty() {
@@ -200,7 +208,7 @@ mod tests {
         assert_eq!(
             said,
             [
-                r#"roleRef: Invalid value: {"kind":"ClusterRole","name":"b","apiGroup":"rbac.authorization.k8s.io"}: field is immutable"#
+                r#"roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"ClusterRole","Name":"b"}: field is immutable"#
             ]
         );
     }

@@ -133,6 +133,16 @@ pub fn copy(to: &mut Value, from: &Value, path: &str) {
     }
 }
 
+/// A struct as upstream's messages show it: with the names of its internal Go type, zero values
+/// included. Each field is named in Go and in JSON, with its zero.
+pub fn as_internal(object: &Value, fields: &[(&str, &str, Value)]) -> Value {
+    let field = |(go, json, zero): &(&str, &str, Value)| {
+        let value = object.at(json);
+        ((*go).to_owned(), if value.is_null() { zero.clone() } else { value.clone() })
+    };
+    fields.iter().map(field).collect::<crate::value::Map>().into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

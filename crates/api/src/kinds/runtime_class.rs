@@ -4,7 +4,7 @@ use super::Rules;
 use super::formats::dns_label;
 use super::pod::scheduling::tolerations;
 use super::pod::spec::overhead;
-use super::read::Read;
+use super::read::{Read, as_internal};
 use crate::field::{FieldErrors, Path};
 use crate::meta;
 use crate::value::Value;
@@ -41,7 +41,15 @@ fn validate(class: &Value, errors: &mut FieldErrors) {
     let key = |one: &Value| ["key", "operator", "value", "effect"].map(|field| one.str_at(field).to_owned());
     for (index, toleration) in list.iter().enumerate() {
         if list[..index].iter().any(|earlier| key(earlier) == key(toleration)) {
-            errors.duplicate(&at.index(index), toleration);
+            let text = || Value::from("");
+            let fields = [
+                ("Key", "key", text()),
+                ("Operator", "operator", text()),
+                ("Value", "value", text()),
+                ("Effect", "effect", text()),
+                ("TolerationSeconds", "tolerationSeconds", Value::Null),
+            ];
+            errors.duplicate(&at.index(index), as_internal(toleration, &fields));
         }
     }
 }
@@ -60,7 +68,7 @@ mod tests {
     #[case(json!({"handler": "r", "overhead": {"podFixed": {"cpu": "-1"}}}),
         r#"overhead.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0"#)]
     #[case(json!({"handler": "r", "scheduling": {"tolerations": [{"operator": "Exists"}, {"operator": "Exists"}]}}),
-        r#"scheduling.tolerations[1]: Duplicate value: {"operator":"Exists"}"#)]
+        r#"scheduling.tolerations[1]: Duplicate value: {"Key":"","Operator":"Exists","Value":"","Effect":"","TolerationSeconds":null}"#)]
     fn classes(#[case] fields: serde_json::Value, #[case] expected: &str) {
         assert_eq!(create(&RULES, false, object(false, fields)).err().unwrap_or_default().join("; "), expected);
     }

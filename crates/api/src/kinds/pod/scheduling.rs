@@ -2,7 +2,7 @@
 
 use crate::field::{FieldErrors, Path};
 use crate::kinds::formats::{dns_label, one_of, qualified_name};
-use crate::kinds::read::Read;
+use crate::kinds::read::{Read, as_internal};
 use crate::meta;
 use crate::names;
 use crate::value::Value;
@@ -212,7 +212,10 @@ pub fn taints(taints: &[Value], at: &Path<'_>, errors: &mut FieldErrors) {
         }
         if taints[..index].iter().any(|earlier| earlier.str_at("key") == key && earlier.str_at("effect") == effect) {
             let kind = crate::field::ErrorKind::Duplicate;
-            errors.push(kind, &at, taint, "taints must be unique by key and effect pair");
+            let fields = [("Key", "key", "".into()), ("Value", "value", "".into()), ("Effect", "effect", "".into())];
+            let mut shown = as_internal(taint, &fields);
+            shown.set("TimeAdded", taint.at("timeAdded"));
+            errors.push(kind, &at, shown, "taints must be unique by key and effect pair");
         }
     }
 }
