@@ -1,5 +1,7 @@
 //! Private and public keys: ECDSA P-256 (what is made here), P-384 and RSA (what others bring).
 
+use std::sync::Arc;
+
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
@@ -10,13 +12,14 @@ use super::PkiError;
 use super::der;
 use super::pem::{self, Block};
 
-/// A private key, kept as PKCS#8, which all of client-go, OpenSSL and rustls read.
+/// A private key, kept as PKCS#8, which all of client-go, OpenSSL and rustls read. Cheap to clone.
+#[derive(Clone)]
 pub struct PrivateKey {
     kind: Kind,
-    pkcs8: Vec<u8>,
+    pkcs8: Arc<[u8]>,
     /// The raw public key: an uncompressed point, or a PKCS#1 RSAPublicKey.
     public: Vec<u8>,
-    pair: Pair,
+    pair: Arc<Pair>,
 }
 
 /// A public key, as SubjectPublicKeyInfo.
@@ -95,7 +98,7 @@ impl PrivateKey {
             Pair::Ecdsa { asn1, .. } => asn1.public_key().as_ref().to_vec(),
             Pair::Rsa(pair) => pair.public_key().as_ref().to_vec(),
         };
-        Ok(PrivateKey { kind, pkcs8, public, pair })
+        Ok(PrivateKey { kind, pkcs8: pkcs8.into(), public, pair: Arc::new(pair) })
     }
 
     pub fn to_pem(&self) -> String {
@@ -121,7 +124,7 @@ impl PrivateKey {
 
     /// A signature as certificates hold it.
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, PkiError> {
-        match &self.pair {
+        match &*self.pair {
             Pair::Ecdsa { asn1, .. } => sign_ecdsa(asn1, message),
             Pair::Rsa(pair) => sign_rsa(pair, message),
         }
@@ -129,7 +132,7 @@ impl PrivateKey {
 
     /// A signature as JWTs hold it.
     pub fn sign_jws(&self, message: &[u8]) -> Result<Vec<u8>, PkiError> {
-        match &self.pair {
+        match &*self.pair {
             Pair::Ecdsa { fixed, .. } => sign_ecdsa(fixed, message),
             Pair::Rsa(pair) => sign_rsa(pair, message),
         }

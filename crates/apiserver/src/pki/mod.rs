@@ -23,3 +23,5 @@ pub use certificate::{AltNames, Authority, Template};
 pub use csr::sign_csr;
 pub use directory::{Identity, Issued, Pki, ServerNames, is_due};
 pub use error::PkiError;
+pub use key::PrivateKey;
+pub use serving::{CertResolver, server_config};
