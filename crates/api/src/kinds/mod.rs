@@ -34,6 +34,7 @@ pub mod limit_range;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
+pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod priority_class;
@@ -200,6 +201,7 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("", "namespaces", &namespace::RULES),
     ("", "nodes", &node::RULES),
     ("", "persistentvolumeclaims", &persistent_volume_claim::RULES),
+    ("", "persistentvolumes", &persistent_volume::RULES),
     ("", "pods", &pod::RULES),
     ("", "podtemplates", &pod::template::RULES),
     ("", "replicationcontrollers", &replica_set::REPLICATION_CONTROLLER),

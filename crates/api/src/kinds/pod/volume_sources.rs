@@ -19,7 +19,7 @@ pub fn required_fields(source: &Value, fields: &[&str], at: &Path<'_>, errors: &
 }
 
 /// Reports fields of a reference, if there is one, that are empty.
-fn reference_fields(source: &Value, reference: &str, fields: &[&str], at: &Path<'_>, errors: &mut FieldErrors) {
+pub fn reference_fields(source: &Value, reference: &str, fields: &[&str], at: &Path<'_>, errors: &mut FieldErrors) {
     if source.has(reference) {
         required_fields(source.at(reference), fields, &at.child(reference), errors);
     }
@@ -68,11 +68,20 @@ pub fn nfs(source: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
 }
 
 pub fn iscsi(source: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    iscsi_saying(source, "must be valid format starting with iqn, eui, or naa", at, errors);
+}
+
+/// As [`iscsi`], of a PersistentVolume: says less about names.
+pub fn iscsi_persistent(source: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    iscsi_saying(source, "must be valid format", at, errors);
+    reference_fields(source, "secretRef", &["name"], at, errors);
+}
+
+fn iscsi_saying(source: &Value, starts: &str, at: &Path<'_>, errors: &mut FieldErrors) {
     required_fields(source, &["targetPortal", "iqn"], at, errors);
-    const STARTS: &str = "must be valid format starting with iqn, eui, or naa";
     let judge = |name: &str, at: &Path<'_>, errors: &mut FieldErrors| {
         if !["iqn", "eui", "naa"].iter().any(|start| name.starts_with(start)) {
-            errors.invalid(at, name, STARTS);
+            errors.invalid(at, name, starts);
         } else if !is_initiator(name) {
             errors.invalid(at, name, "must be valid format");
         }
