@@ -39,6 +39,12 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// A port that nobody listens on.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 async fn cluster() -> Cluster {
     let directory = tempfile::tempdir().unwrap();
     let config = Config {
@@ -46,8 +52,9 @@ async fn cluster() -> Cluster {
         datastore: Datastore::Memory,
         bind_address: "127.0.0.1".parse().unwrap(),
         settings: Settings {
-            advertise_address: "127.0.0.1".parse().unwrap(),
-            secure_port: 0,
+            // Only published; the connections go to the loopback address.
+            advertise_address: "10.0.0.1".parse().unwrap(),
+            secure_port: free_port(),
             service_cluster_ip_range: "10.96.0.0/16".parse().unwrap(),
             service_node_port_range: (30_000, 32_767),
             service_account_issuer: ISSUER.into(),
@@ -214,4 +221,52 @@ async fn impersonation_front_proxy_and_access_reviews() {
     assert_eq!((code, answer.at("status.allowed").as_bool()), (201, Some(false)), "{answer:?}");
     let (_, answer) = cluster.send(Some(&admin), "POST", path, &[], REVIEW).await;
     assert_eq!(answer.at("status.allowed").as_bool(), Some(true));
+}
+
+#[tokio::test]
+async fn kubelets_get_tokens_for_their_own_pods_only() {
+    let cluster = cluster().await;
+    let client = cluster.running.own_client();
+    let account = json::parse(br#"{"metadata":{"name":"default"}}"#).unwrap();
+    client.namespaced(&ACCOUNTS, "default").create_tree(account, &WriteOptions::default()).await.unwrap();
+    let mut uids = Vec::new();
+    for node in ["n1", "n2"] {
+        let pod = format!(
+            r#"{{"metadata":{{"name":"p-{node}"}},"spec":{{"nodeName":"{node}","containers":[{{"name":"c","image":"i"}}],
+            "volumes":[{{"name":"t","projected":{{"sources":[{{"serviceAccountToken":{{"path":"token"}}}}]}}}}]}}}}"#
+        );
+        let pod = json::parse(pod.as_bytes()).unwrap();
+        let made = client.namespaced(&PODS, "default").create_tree(pod, &WriteOptions::default()).await.unwrap();
+        uids.push(made.tree().unwrap().str_at("metadata.uid").to_owned());
+    }
+    let kubelet = cluster.issue(&Holder::client("system:node:n1", &["system:nodes"]));
+    let ask = async |bound: &str| {
+        let body = format!(r#"{{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{{{bound}}}}}"#);
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        cluster.send(Some(&kubelet), "POST", path, &[], &body).await
+    };
+    let bound = |node: &str, uid: &str| {
+        format!(r#""boundObjectRef":{{"apiVersion":"v1","kind":"Pod","name":"p-{node}","uid":"{uid}"}}"#)
+    };
+    // The authorizer hears of the pods by watch events.
+    let own = bound("n1", &uids[0]);
+    let mut found = ask(&own).await;
+    for _ in 0..100 {
+        if found.0 != 403 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        found = ask(&own).await;
+    }
+    assert_eq!(found.0, 201, "{:?}", found.1);
+    let (code, answer) = ask(&bound("n2", &uids[1])).await;
+    assert_eq!(code, 403, "{answer:?}");
+    assert!(answer.str_at("message").ends_with("node requested token bound to a pod scheduled on a different node"));
+    let (code, answer) = ask("").await;
+    assert_eq!(code, 403, "{answer:?}");
+    let (code, answer) = cluster.send(Some(&kubelet), "GET", "/api/v1/pods", &[], "").await;
+    let why = "node: can only list/watch pods with spec.nodeName field selector";
+    assert_eq!((code, answer.str_at("message").ends_with(why)), (403, true), "{answer:?}");
+    let (code, answer) = cluster.send(Some(&kubelet), "GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", &[], "").await;
+    assert_eq!((code, answer.array_at("items").len()), (200, 1), "{answer:?}");
 }

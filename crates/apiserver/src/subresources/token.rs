@@ -6,7 +6,7 @@ use bytes::Bytes;
 use client::Body;
 use http::{Response, StatusCode};
 
-use crate::admission::lookup;
+use crate::admission::{Attributes, Operation, lookup};
 use crate::api::Api;
 use crate::authn::token::request::{self, BoundKind, BoundTo};
 use crate::authn::token::claims::Reference;
@@ -27,6 +27,8 @@ pub async fn create(api: &Api, context: &Context, served: &Served, body: Bytes) 
     let entry = get::read(api, served, &info.namespace, &info.name, "").await?;
     let account = View::internal(served, context.now).tree(&entry, entry.mod_revision)?;
     let audiences = api.authenticator.api_audiences();
+    // Before anything is filled in: a kubelet's pod must ask for the audience that the kubelet asks for.
+    admit(api, context, served, &options, &mut asked).await?;
     request::prepare(&mut asked, &account, &audiences, context.now)?;
     let to = request::bound_to(&asked)?;
     let object = match &to {
@@ -39,6 +41,27 @@ pub async fn create(api: &Api, context: &Context, served: &Served, body: Bytes) 
     let issued = api.issuer.issue(&claims, context.now.as_second()).map_err(Status::internal)?;
     let answer = request::answer(asked, &issued, context.now);
     Ok(respond::typed(StatusCode::CREATED, &answer, context.accept_plain()?))
+}
+
+/// Kubelets get tokens for their own pods only.
+async fn admit(
+    api: &Api,
+    context: &Context,
+    served: &Served,
+    options: &WriteOptions,
+    asked: &mut Value,
+) -> Result<(), Status> {
+    let attributes = Attributes {
+        operation: Operation::Create,
+        served,
+        subresource: "token",
+        namespace: &context.info.namespace,
+        name: &context.info.name,
+        context,
+        dry_run: options.dry_run,
+    };
+    api.admission.mutate(api, &attributes, asked, None).await?;
+    api.admission.validate(api, &attributes, Some(asked), None).await
 }
 
 fn find(api: &Api, namespace: &str, to: &BoundTo) -> Result<Value, Status> {
