@@ -16,7 +16,9 @@ use crate::authn::x509::CertificateVerifier;
 use crate::authn::{self};
 use crate::authz::Mode;
 use crate::bootstrap::objects::AuthenticationTrust;
-use crate::pki::{self, CertResolver, Identity as CertificateIdentity, Pki, PkiError, ServerNames, kubeconfig};
+use crate::pki::serving::{self, CertResolver};
+use crate::pki::key::PrivateKey;
+use crate::pki::{Identity as CertificateIdentity, Pki, PkiError, ServerNames, kubeconfig};
 use crate::serve;
 use crate::server::{Datastore, Identity, Server, own_user};
 use crate::settings::Settings;
@@ -82,7 +84,7 @@ pub async fn launch(config: Config, clock: Arc<dyn Clock>, stop: CancellationTok
     let modes = config.authorization_modes.clone();
     let server = Server::open(config.datastore.clone(), config.settings.clone(), identity, clock.clone(), modes).await?;
 
-    let tls = Arc::new(pki::server_config(resolver.clone(), &[pki.ca.der(), pki.front_proxy_ca.der()])?);
+    let tls = Arc::new(serving::server_config(resolver.clone(), &[pki.ca.der(), pki.front_proxy_ca.der()])?);
     let tasks = TaskTracker::new();
     tasks.spawn(serve::serve(listener, tls, server.pipeline.clone(), stop.clone()));
     server.seed(&trust(&pki), &stop).await?;
@@ -139,7 +141,7 @@ fn identity(config: &Config, pki: &Pki) -> Result<Identity, PkiError> {
         api_audiences: vec![issuer.clone()],
         ..authn::Settings::default()
     };
-    Ok(Identity { authentication, issuer: Issuer::new(issuer, pki.service_account.clone()), keys })
+    Ok(Identity { authentication, issuer: Issuer::new(issuer, PrivateKey::from_pem(pki.service_account.to_pem().as_bytes())?), keys })
 }
 
 fn trust(pki: &Pki) -> AuthenticationTrust {

@@ -9,7 +9,7 @@ use apiserver::authn;
 use apiserver::authn::token::{Issuer, KeySet};
 use apiserver::authz::Mode;
 use apiserver::bootstrap::objects::AuthenticationTrust;
-use apiserver::pki::PrivateKey;
+use apiserver::pki::key::PrivateKey;
 use apiserver::server::{Datastore, Identity, Server, own_user};
 use apiserver::settings::Settings;
 use client::{Client, DeleteOptions, Resource, SystemClock, WriteOptions};

@@ -25,6 +25,10 @@ pub async fn ensure_service(client: &Client, settings: &Settings) -> Result<(), 
 /// # Errors
 /// The request that failed.
 pub async fn publish_endpoints(client: &Client, settings: &Settings) -> Result<(), ClientError> {
+    if settings.advertise_address.is_loopback() {
+        tracing::info!("the API is reachable from this machine only: the kubernetes Service gets no endpoints");
+        return Ok(());
+    }
     let addresses: &[IpAddr] = &[settings.advertise_address];
     put(client, &ENDPOINTS, objects::kubernetes_endpoints(addresses, settings.secure_port), "subsets").await?;
     let slice = objects::kubernetes_endpoint_slice(addresses, settings.secure_port);
