@@ -65,6 +65,7 @@ fn main() {
     let bytes = json::to_vec(&live).len();
     println!("pod of {bytes} bytes, {} managers", live.array_at("metadata.managedFields").len());
 
+    created.remove("metadata.managedFields");
     let mut ready = live.clone();
     if let Some(Value::Array(conditions)) = ready.at_mut("status.conditions") {
         conditions[1].set("status", "False");
@@ -103,10 +104,10 @@ fn main() {
     });
 }
 
-/// The median of many rounds, each long enough for the clock.
+/// The best of many short rounds: what it costs when nobody else uses the core.
 fn measure(what: &str, mut run: impl FnMut()) {
-    const ROUNDS: usize = 31;
-    const RUNS: u32 = 500;
+    const ROUNDS: usize = 301;
+    const RUNS: u32 = 40;
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let start = Instant::now();
@@ -115,5 +116,5 @@ fn measure(what: &str, mut run: impl FnMut()) {
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
-    println!("{:>8.2} µs  {what}", rounds[ROUNDS / 2]);
+    println!("{:>8.2} µs  {what}", rounds[0]);
 }

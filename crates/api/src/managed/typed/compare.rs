@@ -182,13 +182,14 @@ fn compare_fields(
 ) -> Result<(), Problems> {
     static NOTHING: std::sync::LazyLock<Map> = std::sync::LazyLock::new(Map::new);
     let mut problems = Vec::new();
+    let mut walk = fields.walk();
     for (key, old, new) in zip(old.unwrap_or(&NOTHING), new.unwrap_or(&NOTHING)) {
         if let (Some(Value::String(old)), Some(Value::String(new))) = (old, new)
             && old == new
         {
             continue;
         }
-        let found = match fields.field(key) {
+        let found = match walk.field(key) {
             Some(of) => here(of, old, new),
             None => Err(Problems::one("schema error: invalid atom: inlined")),
         };

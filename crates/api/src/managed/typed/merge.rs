@@ -34,8 +34,9 @@ pub fn merge(of: Type<'_>, live: &Value, config: &Value) -> Value {
 
 fn merge_fields(fields: Fields<'_>, live: &Map, config: &Map) -> Map {
     let mut merged = Map::with_capacity(live.len().max(config.len()));
+    let mut walk = fields.walk();
     for (key, live, config) in zip(live, config) {
-        let value = match (live, config, fields.field(key)) {
+        let value = match (live, config, walk.field(key)) {
             (Some(live), Some(config), Some(of)) => merge(of, live, config),
             (_, Some(config), _) => config.clone(),
             (Some(live), None, _) => live.clone(),

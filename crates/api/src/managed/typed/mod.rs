@@ -81,6 +81,13 @@ pub(super) struct Fields<'a> {
     pub atomic: bool,
 }
 
+/// A walk through the fields of one object.
+pub(super) struct Walk<'a> {
+    fields: Fields<'a>,
+    /// The place after the last field found.
+    next: usize,
+}
+
 /// One thing that is wrong with a value, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -179,9 +186,38 @@ impl<'a> Fields<'a> {
         self.of?.field(name).map(|field| Type::shape(self.schema, &field.shape, field.atomic))
     }
 
+    /// Looks fields up in turn; quick for those that come in the struct's order.
+    pub fn walk(&self) -> Walk<'a> {
+        Walk { fields: *self, next: 0 }
+    }
+
     /// The type of any field; None where there may be none of this name.
     pub fn field(&self, name: &str) -> Option<Type<'a>> {
         self.named(name).or(self.element)
+    }
+}
+
+// === impl Walk ===
+
+impl<'a> Walk<'a> {
+    /// The type of a field that the struct names.
+    pub fn named(&mut self, name: &str) -> Option<Type<'a>> {
+        /// Fields that are passed over before the name is searched for: objects leave many out.
+        const AHEAD_MAX: usize = 6;
+        let of = self.fields.of?;
+        let ahead = of.fields().iter().enumerate().skip(self.next).take(AHEAD_MAX);
+        let at = match ahead.into_iter().find(|(_, field)| field.name == name) {
+            Some((at, _)) => at,
+            None => of.position(name)?,
+        };
+        self.next = at + 1;
+        let field = &of.fields()[at];
+        Some(Type::shape(self.fields.schema, &field.shape, field.atomic))
+    }
+
+    /// The type of any field; None where there may be none of this name.
+    pub fn field(&mut self, name: &str) -> Option<Type<'a>> {
+        self.named(name).or(self.fields.element)
     }
 }
 

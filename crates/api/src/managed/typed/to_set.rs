@@ -25,8 +25,9 @@ fn collect(of: Type<'_>, value: &Value) -> (bool, Set) {
 
 fn collect_fields(fields: Fields<'_>, map: &Map) -> Set {
     let mut set = Set::new();
+    let mut walk = fields.walk();
     for (key, value) in map.iter() {
-        let named = fields.named(key);
+        let named = walk.named(key);
         let Some(of) = named.or(fields.element) else { continue };
         let (leaf, children) = collect(of, value);
         let empty = match value {

@@ -36,8 +36,9 @@ pub fn validate(of: Type<'_>, value: &Value, duplicates: Duplicates) -> Result<(
 
 fn check_fields(fields: Fields<'_>, map: &Map, duplicates: Duplicates) -> Result<(), Problems> {
     let mut problems = Vec::new();
+    let mut walk = fields.walk();
     for (key, value) in map.iter() {
-        let Some(of) = fields.field(key) else {
+        let Some(of) = walk.field(key) else {
             problems.extend(Problems::one("field not declared in schema").under(&Dotted(key)).0);
             break;
         };
