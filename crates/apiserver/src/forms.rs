@@ -189,7 +189,12 @@ impl View {
         let whole = View { accept: Accept { form: Form::Object, ..self.accept }, ..self.clone() };
         let mut tree = whole.tree(entry, revision)?;
         let mut row = Value::object();
-        row.set("cells", self.served.cells(&tree, self.now));
+        let stored = json::parse(&entry.value).map_err(|error| unreadable(&entry.key, &error))?;
+        row.set("cells", self.served.cells(&stored, self.now));
+        let conditions = self.served.row_conditions(&stored);
+        if !conditions.is_empty() {
+            row.set("conditions", conditions);
+        }
         match self.include {
             IncludeObject::None => {}
             IncludeObject::Metadata => row.set("object", partial_metadata(&mut tree, "PartialObjectMetadata")),

@@ -120,12 +120,17 @@ impl Served {
 
     /// Columns of this resource's tables, as a Table has them.
     pub fn column_definitions(&self) -> Value {
-        crate::stubs::table::column_definitions(self.group(), self.plural())
+        api::table::columns(self.0.stored.group.as_str(), self.plural()).iter().map(api::table::Column::to_value).collect::<Vec<_>>().into()
     }
 
-    /// The cells of one row.
+    /// What a row says of its object as a whole (a job that is completed, for instance).
+    pub fn row_conditions(&self, object: &Value) -> Vec<Value> {
+        api::table::row_conditions(&self.0.stored.group, self.plural(), object)
+    }
+
+    /// The cells of one row; the object is in the stored version.
     pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Value> {
-        crate::stubs::table::cells(self.group(), self.plural(), object, now)
+        api::table::cells(&self.0.stored.group, self.plural(), object, now)
     }
 }
 
@@ -210,7 +215,7 @@ pub fn meta_type(form: Form) -> (&'static Schema, StructId) {
     let name = match form {
         Form::Metadata => "PartialObjectMetadata",
         Form::Table => "Table",
-        Form::Object => "Status",
+        Form::Object => return kind_type("", "v1", "Status"),
     };
     kind_type("meta.k8s.io", "v1", name)
 }

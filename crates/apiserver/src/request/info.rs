@@ -41,6 +41,10 @@ impl RequestInfo {
         };
         let (Some(group), Some(version)) = (group, version) else { return plain };
         let parts: Vec<String> = parts.collect();
+        // A version's own path is discovery, not a resource.
+        if parts.is_empty() {
+            return RequestInfo { group, version, ..plain };
+        }
         let verb = match method.as_str() {
             "POST" => "create",
             "GET" | "HEAD" => "get",
@@ -179,6 +183,8 @@ mod tests {
     #[case("/apis")]
     #[case("/apis/apps")]
     #[case("/api")]
+    #[case("/api/v1")]
+    #[case("/apis/apps/v1/")]
     fn other_paths(#[case] path: &str) {
         let info = parse("GET", path);
         assert!(!info.is_resource);
