@@ -18,6 +18,7 @@ use crate::value::Value;
 pub mod config_map;
 pub mod cron;
 pub mod cron_job;
+pub mod csi;
 pub mod daemon_set;
 pub mod deployment;
 mod diff;
@@ -25,6 +26,7 @@ pub mod disruption_budget;
 pub mod endpoints;
 pub mod event;
 pub mod formats;
+pub mod horizontal_pod_autoscaler;
 pub mod ingress;
 pub mod ip;
 pub mod ip_address;
@@ -48,9 +50,11 @@ pub mod service;
 pub mod service_account;
 pub mod signer;
 pub mod stateful_set;
+pub mod storage_class;
 pub mod strategy;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod volume_attachment;
 pub mod workload;
 
 /// What rules may know beyond the object: time and identity are given.
@@ -214,6 +218,7 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("apps", "deployments", &deployment::RULES),
     ("apps", "replicasets", &replica_set::REPLICA_SET),
     ("apps", "statefulsets", &stateful_set::STATEFUL_SET),
+    ("autoscaling", "horizontalpodautoscalers", &horizontal_pod_autoscaler::RULES),
     ("batch", "cronjobs", &cron_job::RULES),
     ("batch", "jobs", &job::RULES),
     ("coordination.k8s.io", "leasecandidates", &lease::CANDIDATE),
@@ -232,6 +237,12 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("rbac.authorization.k8s.io", "rolebindings", &rbac::ROLE_BINDING),
     ("rbac.authorization.k8s.io", "roles", &rbac::ROLE),
     ("scheduling.k8s.io", "priorityclasses", &priority_class::RULES),
+    ("storage.k8s.io", "csidrivers", &csi::DRIVER),
+    ("storage.k8s.io", "csinodes", &csi::NODE),
+    ("storage.k8s.io", "csistoragecapacities", &csi::STORAGE_CAPACITY),
+    ("storage.k8s.io", "storageclasses", &storage_class::STORAGE_CLASS),
+    ("storage.k8s.io", "volumeattachments", &volume_attachment::RULES),
+    ("storage.k8s.io", "volumeattributesclasses", &storage_class::VOLUME_ATTRIBUTES_CLASS),
 ];
 
 /// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.

@@ -133,8 +133,7 @@ fn csi(source: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     }
 }
 
-fn source(volume: &Value, errors: &mut FieldErrors) {
-    let (spec, name) = (volume.at("spec"), volume.str_at("metadata.name"));
+fn source(spec: &Value, name: &str, at_spec: &Path<'_>, errors: &mut FieldErrors) {
     let mut found = 0;
     for (field, second, shown, judge) in SOURCES {
         let source = spec.at(field);
@@ -143,79 +142,120 @@ fn source(volume: &Value, errors: &mut FieldErrors) {
         }
         // A flex volume is judged even as a second one.
         if found > 0 && *field != "flexVolume" {
-            errors.forbidden(&SPEC.child(second), "may not specify more than 1 volume type");
+            errors.forbidden(&at_spec.child(second), "may not specify more than 1 volume type");
             continue;
         }
         found += 1;
-        let at = SPEC.child(shown);
+        let at = at_spec.child(shown);
         judge(source, &at, errors);
         let portal = source.str_at("targetPortal");
         if *field == "iscsi" && source.has("initiatorName") && name.len() + 1 + portal.len() > 64 {
             errors.invalid(&at.child("targetportal"), portal, sources::ISCSI_TOO_LONG);
         }
         if *field == "local" && !spec.has("nodeAffinity") {
-            errors.required(&SPEC.child("nodeAffinity"), "Local volume requires node affinity");
+            errors.required(&at_spec.child("nodeAffinity"), "Local volume requires node affinity");
         }
     }
     if found == 0 {
-        errors.required(&SPEC, "must specify a volume type");
+        errors.required(at_spec, "must specify a volume type");
     }
 }
 
 // === The rest ===
 
 fn validate(volume: &Value, errors: &mut FieldErrors) {
-    let spec = volume.at("spec");
-    if !spec.filled("accessModes") {
-        errors.required(&SPEC.child("accessModes"), "");
-    }
-    access_modes(spec, &SPEC.child("accessModes"), errors);
-    capacity(spec, errors);
+    validate_spec(volume.at("spec"), volume.str_at("metadata.name"), &SPEC, errors);
+    mount_options(volume, errors);
+}
+
+fn validate_spec(spec: &Value, name: &str, at: &Path<'_>, errors: &mut FieldErrors) {
+    modes(spec, at, errors);
+    capacity(spec, &at.child("capacity"), errors);
     let policy = spec.str_at("persistentVolumeReclaimPolicy");
-    let at_policy = SPEC.child("persistentVolumeReclaimPolicy");
     if !policy.is_empty() {
-        one_of(policy, &["Delete", "Recycle", "Retain"], &at_policy, errors);
+        one_of(policy, &["Delete", "Recycle", "Retain"], &at.child("persistentVolumeReclaimPolicy"), errors);
     }
     if spec.has("nodeAffinity") {
-        let at = SPEC.child("nodeAffinity.required");
+        let at = at.child("nodeAffinity.required");
         match spec.has("nodeAffinity.required") {
             true => node_selector(spec.at("nodeAffinity.required"), &at, errors),
             false => errors.required(&at, "must specify required node constraints"),
         }
     }
-    source(volume, errors);
-    let path = spec.str_at("hostPath.path");
-    let is_root = path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."));
-    if is_root && policy == "Recycle" {
-        errors.forbidden(&at_policy, "may not be 'recycle' for a hostPath mount of '/'");
-    }
+    source(spec, name, at, errors);
+    no_recycled_root(spec, at, errors);
     let class = spec.str_at("storageClassName");
     if !class.is_empty() {
-        errors.invalid_each(&SPEC.child("storageClassName"), class, names::dns1123_subdomain(class));
+        errors.invalid_each(&at.child("storageClassName"), class, names::dns1123_subdomain(class));
     }
     if spec.has("volumeMode") {
-        one_of(spec.str_at("volumeMode"), &["Block", "Filesystem"], &SPEC.child("volumeMode"), errors);
+        one_of(spec.str_at("volumeMode"), &["Block", "Filesystem"], &at.child("volumeMode"), errors);
     }
     if let Some(class) = spec.at("volumeAttributesClassName").as_str() {
-        let at = SPEC.child("volumeAttributesClassName");
+        let at_class = at.child("volumeAttributesClassName");
         match class {
-            "" => errors.required(&at, "an empty string is disallowed"),
-            class => errors.invalid_each(&at, class, names::dns1123_subdomain(class)),
+            "" => errors.required(&at_class, "an empty string is disallowed"),
+            class => errors.invalid_each(&at_class, class, names::dns1123_subdomain(class)),
         }
         if !spec.has("csi") {
-            errors.required(&SPEC.child("csi"), "has to be specified when using volumeAttributesClassName");
+            errors.required(&at.child("csi"), "has to be specified when using volumeAttributesClassName");
         }
     }
-    mount_options(volume, errors);
 }
 
-fn capacity(spec: &Value, errors: &mut FieldErrors) {
-    let (capacity, at) = (spec.at("capacity"), SPEC.child("capacity"));
+/// The spec of a volume that stands in a VolumeAttachment, with nothing behind it.
+pub fn validate_inline(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    const INLINE: &str = "may not be specified in the context of inline volumes";
+    for field in ["claimRef", "capacity"] {
+        if spec.filled(field) {
+            errors.forbidden(&at.child(field), INLINE);
+        }
+    }
+    if !spec.has("csi") {
+        errors.required(&at.child("csi"), "has to be specified in the context of inline volumes");
+    }
+    modes(spec, at, errors);
+    let policy = "persistentVolumeReclaimPolicy";
+    if !matches!(spec.str_at(policy), "" | "Retain") {
+        errors.forbidden(&at.child(policy), "may only be Retain in the context of inline volumes");
+    }
+    if spec.has("nodeAffinity") {
+        errors.forbidden(&at.child("nodeAffinity"), INLINE);
+    }
+    source(spec, "", at, errors);
+    no_recycled_root(spec, at, errors);
+    if spec.filled("storageClassName") {
+        errors.forbidden(&at.child("storageClassName"), INLINE);
+    }
+    if spec.has("volumeMode") && spec.str_at("volumeMode") != "Filesystem" {
+        let message = "may not specify volumeMode other than Filesystem in the context of inline volumes";
+        errors.forbidden(&at.child("volumeMode"), message);
+    }
+}
+
+fn modes(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    if !spec.filled("accessModes") {
+        errors.required(&at.child("accessModes"), "");
+    }
+    access_modes(spec, &at.child("accessModes"), errors);
+}
+
+/// Recycling empties the volume: not a node's root.
+fn no_recycled_root(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    let (path, policy) = (spec.str_at("hostPath.path"), "persistentVolumeReclaimPolicy");
+    let is_root = path.starts_with('/') && path.split('/').all(|part| matches!(part, "" | "." | ".."));
+    if is_root && spec.str_at(policy) == "Recycle" {
+        errors.forbidden(&at.child(policy), "may not be 'recycle' for a hostPath mount of '/'");
+    }
+}
+
+fn capacity(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    let capacity = spec.at("capacity");
     if !spec.filled("capacity") {
-        errors.required(&at, "");
+        errors.required(at, "");
     }
     if capacity.get("storage").is_null() || spec.len_at("capacity") > 1 {
-        errors.not_supported(&at, capacity, &["storage"]);
+        errors.not_supported(at, capacity, &["storage"]);
     }
     for (resource, amount) in spec.entries("capacity") {
         let (at, amount) = (at.key(resource), quantity(amount));
