@@ -21,6 +21,10 @@ impl Choices<'_> {
         self.bytes.next().copied().unwrap_or_default()
     }
 
+    fn one_in(&mut self, many: u8) -> bool {
+        self.next().is_multiple_of(many)
+    }
+
     fn text(&mut self) -> String {
         const TEXTS: [&str; 8] =
             ["", "a", "yes", "a: b", "é\n<x>", "1", "2024-01-01", "a text of more than twenty-three bytes"];
@@ -30,12 +34,12 @@ impl Choices<'_> {
     fn structure(&mut self, schema: &Schema, id: StructId) -> Value {
         let mut fields = Map::new();
         for field in schema.get(id).fields() {
-            if self.next() % 3 == 0 && self.budget > 0 {
+            if self.one_in(3) && self.budget > 0 {
                 self.budget -= 1;
                 fields.insert(field.name.clone(), self.value(schema, &field.shape));
             }
         }
-        if self.wrong && self.next() % 8 == 0 {
+        if self.wrong && self.one_in(8) {
             fields.insert("unknown", Value::Int(1));
         }
         Value::Object(fields)
@@ -55,12 +59,12 @@ impl Choices<'_> {
     }
 
     fn value(&mut self, schema: &Schema, shape: &Shape) -> Value {
-        if self.wrong && self.next() % 16 == 0 {
+        if self.wrong && self.one_in(16) {
             return self.wrong_value();
         }
         let choice = self.next();
         match shape {
-            Shape::Bool => Value::Bool(choice % 2 == 0),
+            Shape::Bool => Value::Bool(choice & 1 == 0),
             Shape::Int32 => Value::Int([0, 1, -1, i64::from(i32::MAX), i64::from(i32::MIN)][usize::from(choice) % 5]),
             Shape::Int64 => Value::Int([0, 1, -1, i64::MAX, i64::MIN][usize::from(choice) % 5]),
             Shape::Float64 => {
@@ -72,7 +76,7 @@ impl Choices<'_> {
             Shape::MicroTime => Value::from("2024-01-02T03:04:05.678900Z"),
             Shape::Quantity => Value::from(["0", "100m", "1.5Gi", "1e3", "-5"][usize::from(choice) % 5]),
             Shape::IntOrString => [Value::Int(80), Value::from("http"), Value::Int(0)][usize::from(choice) % 3].clone(),
-            Shape::Raw(RawKind::JsonSchemaPropsOrBool) => Value::Bool(choice % 2 == 0),
+            Shape::Raw(RawKind::JsonSchemaPropsOrBool) => Value::Bool(choice & 1 == 0),
             Shape::Raw(RawKind::JsonSchemaPropsOrStringArray) => Value::Array(vec![Value::from(self.text())]),
             Shape::Raw(_) => {
                 let object = [("b", Value::from(self.text())), ("a", Value::Int(1))];

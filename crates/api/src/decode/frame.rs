@@ -40,7 +40,8 @@ impl<'a> Frame<'a> {
                 Step::Root => {}
                 Step::Index(index) => write!(path, "[{index}]").unwrap_or_default(),
                 Step::Field(_, Field { name, .. }) => push_name(&mut path, name),
-                Step::Key(name) => push_name(&mut path, name),
+                // Keys may be empty; they never come first.
+                Step::Key(name) => write!(path, ".{name}").unwrap_or_default(),
             }
         }
         push_name(&mut path, field);

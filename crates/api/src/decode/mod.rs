@@ -12,8 +12,6 @@ mod typed;
 
 pub(crate) use typed::{is_omitted, zero as zero_value, zero_field};
 
-use std::collections::HashSet;
-
 use crate::codec::json::Duplicates;
 use crate::field::go_quote;
 use crate::schema::{Schema, StructId};
@@ -96,11 +94,11 @@ fn strict_errors(
             .take(STRICT_ERRORS_MAX)
             .collect();
     }
-    let (mut seen, mut said) = (HashSet::new(), duplicates.said.clone());
-    for path in &duplicates.all {
+    let mut said = duplicates.said.clone();
+    for (path, repeated) in &duplicates.all {
         let complaint = if unknown.contains(path) {
             unknown_field(path)
-        } else if !seen.insert(path) && typed::is_typed(schema, root, path) {
+        } else if *repeated && typed::is_typed(schema, root, path) {
             format!("duplicate field {}", go_quote(path))
         } else {
             continue;

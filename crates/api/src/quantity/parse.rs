@@ -18,7 +18,7 @@ pub enum QuantityError {
 }
 
 /// More digits than these go upstream's slow way, which does not keep the text.
-const KEPT_DIGITS_MAX: usize = 18;
+const FAST_DIGITS_MAX: usize = 18;
 /// Exponents beyond this stand for no number that could be computed with.
 const EXPONENT_MAX: i64 = 1_000_000;
 
@@ -29,6 +29,8 @@ struct Parts<'a> {
     whole: &'a str,
     fraction: &'a str,
     suffix: &'a str,
+    /// There is a digit at all; without one upstream reads zero, except on its slow way.
+    has_digits: bool,
 }
 
 /// A suffix's meaning: a factor of 2 or 10 to the exponent.
@@ -58,15 +60,17 @@ fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
         b'+' => (false, &text[1..]),
         _ => (false, text),
     };
-    let rest = rest.trim_start_matches('0');
-    let (whole, rest) = digits(rest);
+    let significant = rest.trim_start_matches('0');
+    let has_zeros = significant.len() < rest.len();
+    let (whole, rest) = digits(significant);
     let (fraction, suffix) = rest.strip_prefix('.').map(digits).unwrap_or(("", rest));
     let letters = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
     let (_, after) = digits(letters.strip_prefix(['-', '+']).unwrap_or(letters));
     if !after.is_empty() {
         return Err(QuantityError::Format);
     }
-    Ok(Parts { negative, whole: if whole.is_empty() { "0" } else { whole }, fraction, suffix })
+    let has_digits = has_zeros || !whole.is_empty() || !fraction.is_empty();
+    Ok(Parts { negative, whole: if whole.is_empty() { "0" } else { whole }, fraction, suffix, has_digits })
 }
 
 /// The digits at the start, and what follows.
@@ -105,6 +109,9 @@ fn interpret(suffix: &str) -> Option<Suffix> {
 
 impl Parts<'_> {
     fn quantity(&self, suffix: &Suffix) -> Result<Quantity, QuantityError> {
+        if !self.has_digits && !self.is_fast(suffix) {
+            return Err(QuantityError::Number);
+        }
         let mut digits: i128 = 0;
         for digit in self.whole.bytes().chain(self.fraction.bytes()) {
             let next = digits.checked_mul(10).and_then(|sum| sum.checked_add(i128::from(digit - b'0')));
@@ -133,23 +140,30 @@ impl Parts<'_> {
         Ok(Quantity { digits, scale, format, text: None })
     }
 
+    /// Whether upstream reads it without arbitrary precision.
+    fn is_fast(&self, suffix: &Suffix) -> bool {
+        let digits = self.whole.len() + self.fraction.len();
+        match suffix.format {
+            Format::BinarySi => self.fraction.is_empty() && digits + suffix.exponent as usize * 3 / 10 < 15,
+            Format::DecimalSi | Format::DecimalExponent => digits <= FAST_DIGITS_MAX && self.scale(suffix) >= SCALE_MIN,
+        }
+    }
+
+    fn scale(&self, suffix: &Suffix) -> i32 {
+        suffix.exponent - self.fraction.len() as i32
+    }
+
     /// Upstream takes some texts for canonical as they are, not all of them rightly (`1.500`, `+1`),
     /// and gives them back unchanged.
     fn keeps_text(&self, suffix: &Suffix) -> bool {
-        let digits = self.whole.len() + self.fraction.len();
-        match suffix.format {
-            Format::BinarySi => {
-                let small = digits + suffix.exponent as usize * 3 / 10 < 15;
-                let whole: u64 = self.whole.parse().unwrap_or(0);
-                self.fraction.is_empty() && small && whole & 7 != 0
+        self.is_fast(suffix)
+            && match suffix.format {
+                Format::BinarySi => self.whole.parse::<u64>().is_ok_and(|whole| whole & 7 != 0),
+                Format::DecimalSi | Format::DecimalExponent => {
+                    let ends_in_zeros = || format!("{}{}", self.whole, self.fraction).ends_with("000");
+                    self.scale(suffix) % 3 == 0 && !self.whole.starts_with('0') && !ends_in_zeros()
+                }
             }
-            Format::DecimalSi | Format::DecimalExponent => {
-                let scale = suffix.exponent - self.fraction.len() as i32;
-                let ends_in_zeros = || format!("{}{}", self.whole, self.fraction).ends_with("000");
-                let kept = digits <= KEPT_DIGITS_MAX && scale >= SCALE_MIN && scale % 3 == 0;
-                kept && !self.whole.starts_with('0') && !ends_in_zeros()
-            }
-        }
     }
 }
 
@@ -168,6 +182,8 @@ mod tests {
     #[case("1K", QuantityError::Suffix)]
     #[case("1e", QuantityError::Suffix)]
     #[case("1ki", QuantityError::Suffix)]
+    #[case("Ei", QuantityError::Number)]
+    #[case("e-10", QuantityError::Number)]
     fn errors(#[case] text: &str, #[case] expected: QuantityError) {
         assert_eq!(text.parse::<Quantity>().unwrap_err(), expected);
     }

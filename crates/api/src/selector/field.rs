@@ -44,7 +44,11 @@ impl FieldSelector {
             let Some((field, not, value)) = operator(term) else {
                 return Err(SelectorError(format!("invalid selector: '{text}'; can't understand '{term}'")));
             };
-            requirements.push(FieldRequirement { field: field.into(), value: unescape(value)?.into(), not });
+            let value = unescape(value)?;
+            // Upstream takes a term without field and value for no term at all.
+            if !field.is_empty() || !value.is_empty() {
+                requirements.push(FieldRequirement { field: field.into(), value: value.into(), not });
+            }
         }
         Ok(FieldSelector { requirements })
     }
@@ -157,6 +161,7 @@ mod tests {
     #[case("b!=1,a=2,", "a=2,b!=1")]
     #[case(r"a=x\,y\=z\\", r"a=x\,y\=z\\")]
     #[case("a=", "a=")]
+    #[case("=,a=b", "a=b")]
     fn read(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(FieldSelector::parse(text).unwrap().to_string(), expected);
     }

@@ -16,6 +16,9 @@ pub const DEPTH_MAX: usize = 256;
 /// Objects with more fields than this look for duplicates by hashing instead of by comparing all pairs.
 const PAIRWISE_FIELDS_MAX: usize = 24;
 
+/// So many duplicates are named; upstream stops there too.
+const DUPLICATES_MAX: usize = 100;
+
 /// Why a text is no JSON; the message is Go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -37,8 +40,9 @@ pub struct Parsed {
 pub struct Duplicates {
     /// Their paths (`spec.containers[0].name`), in the text's order, each once.
     pub paths: Vec<String>,
-    /// The paths of all fields in the text's order; empty where none came more than once.
-    pub all: Vec<String>,
+    /// The paths of all fields in the text's order, and whether their object had them before; empty where
+    /// nothing came more than once.
+    pub all: Vec<(String, bool)>,
     /// Complaints that are worded already and come first (YAML names lines instead of paths).
     pub said: Vec<String>,
 }
@@ -61,9 +65,9 @@ pub fn parse_strict(text: &[u8]) -> Result<Parsed, ParseError> {
     let mut parser = Parser::new(&text);
     parser.path = Some(Vec::new());
     let value = parser.document()?;
-    let (mut seen, mut paths) = (HashSet::new(), Vec::new());
-    for path in &parser.fields {
-        if !seen.insert(path) && !paths.contains(path) {
+    let mut paths: Vec<String> = Vec::new();
+    for (path, repeated) in &parser.fields {
+        if *repeated && paths.len() < DUPLICATES_MAX && !paths.contains(path) {
             paths.push(path.clone());
         }
     }
@@ -94,8 +98,12 @@ struct Parser<'a> {
     saw_duplicates: bool,
     /// Where the parser is, if anybody wants to know.
     path: Option<Vec<Step>>,
-    /// The paths of all fields met, kept along with `path`.
-    fields: Vec<String>,
+    /// The paths of all fields met and whether they came again, kept along with `path`.
+    fields: Vec<(String, bool)>,
+    /// The names met in each open object, kept along with `path`.
+    names: Vec<HashSet<Key>>,
+    /// A number that no float can hold; Go sees it only after the syntax of the whole text.
+    too_large: Option<ParseError>,
 }
 
 enum Step {
@@ -117,15 +125,26 @@ type Result<T, E = ParseError> = std::result::Result<T, E>;
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Parser<'a> {
-        Parser { text, bytes: text.as_bytes(), at: 0, depth: 0, saw_duplicates: false, path: None, fields: Vec::new() }
+        Parser {
+            text,
+            bytes: text.as_bytes(),
+            at: 0,
+            depth: 0,
+            saw_duplicates: false,
+            path: None,
+            fields: Vec::new(),
+            names: Vec::new(),
+            too_large: None,
+        }
     }
 
     fn document(&mut self) -> Result<Value> {
         let value = self.value()?;
         self.skip_space();
-        match self.at < self.bytes.len() {
-            true => Err(self.unexpected("after top-level value")),
-            false => Ok(value),
+        match self.too_large.take() {
+            _ if self.at < self.bytes.len() => Err(self.unexpected("after top-level value")),
+            Some(error) => Err(error),
+            None => Ok(value),
         }
     }
 
@@ -184,6 +203,9 @@ impl<'a> Parser<'a> {
             self.at += 1;
             return Ok(Value::Object(fields));
         }
+        if self.path.is_some() {
+            self.names.push(HashSet::new());
+        }
         loop {
             self.skip_space();
             if self.peek() != b'"' {
@@ -196,6 +218,7 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
             self.enter(|| Step::Field(key.clone()));
+            self.note(&key);
             let value = self.value()?;
             self.leave();
             fields.push_unchecked(key, value);
@@ -204,6 +227,7 @@ impl<'a> Parser<'a> {
                 b',' => self.at += 1,
                 b'}' => {
                     self.at += 1;
+                    self.names.pop();
                     self.settle(&mut fields);
                     return Ok(Value::Object(fields));
                 }
@@ -251,15 +275,19 @@ impl<'a> Parser<'a> {
     }
 
     fn enter(&mut self, step: impl FnOnce() -> Step) {
-        let Some(path) = &mut self.path else { return };
-        path.push(step());
-        if let Some(Step::Field(_)) = path.last() {
-            let mut text = String::new();
-            for step in path {
-                step.append_to(&mut text);
-            }
-            self.fields.push(text);
+        if let Some(path) = &mut self.path {
+            path.push(step());
         }
+    }
+
+    /// Notes down that the parser is at a field, and whether its object had it before.
+    fn note(&mut self, key: &Key) {
+        let (Some(path), Some(names)) = (&self.path, self.names.last_mut()) else { return };
+        let mut text = String::new();
+        for (at, step) in path.iter().enumerate() {
+            step.append_to(&mut text, at == 0);
+        }
+        self.fields.push((text, !names.insert(key.clone())));
     }
 
     fn leave(&mut self) {
@@ -292,7 +320,10 @@ impl<'a> Parser<'a> {
             }
             self.some_digits("in exponent of numeric literal")?;
         }
-        number::parse(&self.text[start..self.at], whole)
+        number::parse(&self.text[start..self.at], whole).or_else(|error| {
+            self.too_large.get_or_insert(error);
+            Ok(Value::Int(0))
+        })
     }
 
     fn some_digits(&mut self, context: &str) -> Result<()> {
@@ -427,6 +458,11 @@ impl<'a> Parser<'a> {
     fn unexpected(&self, context: &str) -> ParseError {
         let message = match self.text[self.at..].chars().next() {
             Some(found) => format!("invalid character {} {context}", quoted(found)),
+            // Go lets a space follow the text, and complains of it where it must not stand.
+            None if context.contains("literal") && context != "in string literal" => {
+                format!("invalid character ' ' {context}")
+            }
+            None if context.contains("escape") => format!("invalid character ' ' {context}"),
             None => "unexpected end of JSON input".to_owned(),
         };
         ParseError { message, offset: self.at + 1 }
@@ -476,7 +512,7 @@ fn quoted(found: char) -> String {
 // === impl Step ===
 
 impl Step {
-    fn append_to(&self, path: &mut String) {
+    fn append_to(&self, path: &mut String, first: bool) {
         match self {
             Step::Index(index) => {
                 path.push('[');
@@ -484,7 +520,7 @@ impl Step {
                 path.push(']');
             }
             Step::Field(name) => {
-                if !path.is_empty() {
+                if !first {
                     path.push('.');
                 }
                 path.push_str(name);
@@ -526,7 +562,12 @@ mod tests {
     #[case(r#"{"a":1,}"#, "invalid character '}' looking for beginning of object key string")]
     #[case("[1,]", "invalid character ']' looking for beginning of value")]
     #[case("tru1", "invalid character '1' in literal true (expecting 'e')")]
-    #[case("nul", "unexpected end of JSON input")]
+    #[case("nul", "invalid character ' ' in literal null (expecting 'l')")]
+    #[case("[-", "invalid character ' ' in numeric literal")]
+    #[case(r#""\u1"#, "invalid character ' ' in \\u hexadecimal character escape")]
+    #[case(r#""a"#, "unexpected end of JSON input")]
+    #[case("[1e999,]", "invalid character ']' looking for beginning of value")]
+    #[case("[1e999]", "json: cannot unmarshal number 1e999 into Go value of type float64")]
     #[case("1 x", "invalid character 'x' after top-level value")]
     #[case("-x", "invalid character 'x' in numeric literal")]
     #[case("1.x", "invalid character 'x' after decimal point in numeric literal")]
@@ -553,7 +594,8 @@ mod tests {
         let text = br#"{"a":1,"b":[{"c":1,"d":2,"c":3,"c":4}],"a":{"x":null}}"#;
         let strict = parse_strict(text).unwrap();
         assert_eq!(strict.duplicates.paths, ["b[0].c", "a"]);
-        assert_eq!(strict.duplicates.all, ["a", "b", "b[0].c", "b[0].d", "b[0].c", "b[0].c", "a", "a.x"]);
+        let again: Vec<&str> = strict.duplicates.all.iter().filter(|one| one.1).map(|one| one.0.as_str()).collect();
+        assert_eq!(again, ["b[0].c", "b[0].c", "a"]);
         assert_eq!(strict.value, parsed(r#"{"a":{"x":null},"b":[{"c":4,"d":2}]}"#));
         assert_eq!(parse(text), Ok(strict.value));
     }

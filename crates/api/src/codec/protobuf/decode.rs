@@ -64,11 +64,14 @@ impl Decoder<'_> {
         slots.sort_unstable_by_key(|(place, _)| *place);
         let mut fields = Map::with_capacity(slots.len());
         let mut always = of.always().peekable();
-        for (place, value) in slots {
+        for (place, mut value) in slots {
             while let Some(missing) = always.next_if(|&next| next < place) {
                 self.push_zero(of, missing, &mut fields);
             }
             let field = &of.fields()[place];
+            if let (Shape::Map(_), Value::Object(entries)) = (&field.shape, &mut value) {
+                settle_keys(entries);
+            }
             match value {
                 Value::Null => continue,
                 value if is_omitted(field, &value) => {}
@@ -153,7 +156,7 @@ impl Decoder<'_> {
             }
         }
         let value = value.unwrap_or_else(|| zero_value(self.schema, shape));
-        insert_sorted(entries, key, value);
+        entries.push_unchecked(key.into(), value);
         Ok(())
     }
 
@@ -242,18 +245,15 @@ fn number(float: f64) -> Value {
     }
 }
 
-/// Keys come sorted from upstream; other writers may order them as they like.
-fn insert_sorted(map: &mut Map, key: String, value: Value) {
+/// Keys come sorted from upstream; other writers may order and repeat them as they like, and the last one counts.
+fn settle_keys(map: &mut Map) {
     let entries = map.entries_mut();
-    match entries.last() {
-        Some((last, _)) if *last >= key.as_str() => {
-            match entries.binary_search_by(|(name, _)| name.as_str().cmp(&key)) {
-                Ok(at) => entries[at].1 = value,
-                Err(at) => entries.insert(at, (key.into(), value)),
-            }
-        }
-        _ => entries.push((key.into(), value)),
+    if entries.is_sorted_by(|(a, _), (b, _)| a < b) {
+        return;
     }
+    entries.reverse();
+    entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+    entries.dedup_by(|(later, _), (kept, _)| later == kept);
 }
 
 fn time(message: &[u8], micro: bool) -> Result<Value> {
@@ -328,4 +328,24 @@ fn raw_json(message: &[u8]) -> Result<Value> {
         return Ok(value);
     }
     json::parse(raw).map_err(|error| ProtobufError::Content(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::protobuf::wire::put_bytes;
+
+    #[test]
+    fn of_repeated_keys_the_last_one_counts() {
+        let mut message = Vec::new();
+        for (key, value) in [("b", "1"), ("a", "2"), ("b", "3"), ("a", "4")] {
+            let mut entry = Vec::new();
+            put_bytes(1, key.as_bytes(), &mut entry);
+            put_bytes(2, value.as_bytes(), &mut entry);
+            put_bytes(2, &entry, &mut message);
+        }
+        let id = builtin().find("io.k8s.api.core.v1.ConfigMap").unwrap_or(StructId(0));
+        let value = decode_message(builtin(), id, &message).unwrap();
+        assert_eq!(json::to_vec(value.get("data")), br#"{"a":"4","b":"3"}"#);
+    }
 }

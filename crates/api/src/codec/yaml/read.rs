@@ -32,12 +32,17 @@ pub fn parse_strict(text: &[u8]) -> Result<Parsed, YamlError> {
             break;
         }
     }
-    let said = match builder.repeated.as_slice() {
+    builder.repeated.sort();
+    let lines: Vec<&str> = builder.repeated.iter().map(|(_, said)| said.as_str()).collect();
+    let said = match lines.as_slice() {
         [] => Vec::new(),
         lines => vec![format!("yaml: unmarshal errors:\n{}", lines.join("\n"))],
     };
     Ok(Parsed { value: builder.done.unwrap_or_default(), duplicates: Duplicates { said, ..Duplicates::default() } })
 }
+
+/// So many repeated keys are named.
+const REPEATED_MAX: usize = 100;
 
 /// Builds the tree from the parser's events.
 #[derive(Default)]
@@ -49,8 +54,8 @@ struct Builder {
     nodes: usize,
     /// Nodes that aliases stood for.
     aliased: usize,
-    /// Complaints about repeated keys.
-    repeated: Vec<String>,
+    /// Complaints about repeated keys, with their lines.
+    repeated: Vec<(usize, String)>,
 }
 
 /// A list or mapping that is being read.
@@ -62,7 +67,15 @@ struct Open {
 
 enum Node {
     List(Vec<Value>),
-    Mapping { entries: Map, key: Option<MappingKey> },
+    Mapping { entries: Vec<Entry>, key: Option<MappingKey> },
+}
+
+struct Entry {
+    key: Key,
+    /// As Go prints it.
+    shown: String,
+    value: Value,
+    line: usize,
 }
 
 enum MappingKey {
@@ -106,7 +119,7 @@ impl Builder {
             }
             Event::SequenceStart(_, anchor, _) => self.enter(Node::List(Vec::new()), anchor)?,
             Event::MappingStart(_, anchor, _) => {
-                self.enter(Node::Mapping { entries: Map::new(), key: None }, anchor)?;
+                self.enter(Node::Mapping { entries: Vec::new(), key: None }, anchor)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
             Event::DocumentEnd => return Ok(true),
@@ -131,11 +144,7 @@ impl Builder {
         let Some(Open { node, anchor, nodes_before }) = self.open.pop() else { return Ok(()) };
         let value = match node {
             Node::List(items) => Value::Array(items),
-            Node::Mapping { mut entries, .. } => {
-                // Upstream goes through JSON, whose maps are sorted.
-                entries.sort();
-                Value::Object(entries)
-            }
+            Node::Mapping { entries, .. } => self.mapping(entries),
         };
         if anchor > 0 {
             self.anchors.insert(anchor, (value.clone(), self.nodes - nodes_before));
@@ -143,17 +152,32 @@ impl Builder {
         self.add(value, span)
     }
 
+    /// Sorts the keys, as upstream does by going through JSON; of repeated ones the last one counts.
+    fn mapping(&mut self, mut entries: Vec<Entry>) -> Value {
+        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        let mut fields = Map::with_capacity(entries.len());
+        for Entry { key, shown, value, line } in entries {
+            match fields.entries_mut().last_mut() {
+                Some((before, kept)) if *before == key => {
+                    *kept = value;
+                    if self.repeated.len() < REPEATED_MAX {
+                        self.repeated.push((line, format!("  line {line}: key {shown} already set in map")));
+                    }
+                }
+                _ => fields.push_unchecked(key, value),
+            }
+        }
+        Value::Object(fields)
+    }
+
     fn add(&mut self, value: Value, span: Span) -> Result<(), YamlError> {
         match self.open.last_mut().map(|open| &mut open.node) {
             None => self.done = Some(value),
             Some(Node::List(items)) => items.push(value),
             Some(Node::Mapping { entries, key }) => match key.take() {
-                Some(MappingKey::Merge) => merge(entries, value)?,
-                Some(MappingKey::Named(name, shown)) => {
-                    if entries.insert(name, value).is_some() {
-                        let line = span.start.line();
-                        self.repeated.push(format!("  line {line}: key {shown} already set in map"));
-                    }
+                Some(MappingKey::Merge) => merge(entries, value, span.start.line())?,
+                Some(MappingKey::Named(key, shown)) => {
+                    entries.push(Entry { key, shown, value, line: span.start.line() });
                 }
                 None => return Err(bad_key("collection")),
             },
@@ -177,17 +201,15 @@ impl Builder {
 }
 
 /// Merges in the order of the text, as go-yaml v2 does: later keys win.
-fn merge(entries: &mut Map, value: Value) -> Result<(), YamlError> {
+fn merge(entries: &mut Vec<Entry>, value: Value, line: usize) -> Result<(), YamlError> {
     let refused = || YamlError("yaml: map merge requires map or sequence of maps as the value".to_owned());
     match value {
         Value::Object(fields) => {
-            for (key, value) in fields {
-                entries.insert(key, value);
-            }
+            entries.extend(fields.into_iter().map(|(key, value)| Entry { shown: go_quote(&key), key, value, line }));
             Ok(())
         }
         Value::Array(items) => items.into_iter().rev().try_for_each(|item| match item {
-            Value::Object(_) => merge(entries, item),
+            Value::Object(_) => merge(entries, item, line),
             _ => Err(refused()),
         }),
         _ => Err(refused()),
