@@ -13,11 +13,15 @@
 pub mod cgroups;
 pub mod config;
 pub mod cri;
+pub mod events;
+pub mod images;
 pub mod labels;
+pub mod lifecycle;
 pub mod objects;
 pub mod observed;
 pub mod plan;
 pub mod pod;
+pub mod probes;
 pub mod qos;
 pub mod quantity;
 pub mod runtime;

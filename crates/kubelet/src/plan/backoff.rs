@@ -42,6 +42,11 @@ impl Backoffs {
         entry.wait.checked_sub(gone).filter(|left| !left.is_zero())
     }
 
+    /// How much is left of the wait that began at the last failure.
+    pub fn left_since_update(&self, key: &str, now: i64) -> Option<Duration> {
+        self.left(key, self.entries.get(key)?.updated, now)
+    }
+
     /// The current wait.
     pub fn wait(&self, key: &str) -> Duration {
         self.entries.get(key).map(|entry| entry.wait).unwrap_or_default()
