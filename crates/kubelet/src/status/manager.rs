@@ -82,6 +82,14 @@ impl StatusManager {
         self.entries.lock().remove(uid);
     }
 
+    /// Where the status goes has changed (a mirror pod came): it is written again.
+    pub fn refresh(&self, uid: &str) {
+        if let Some(entry) = self.entries.lock().get_mut(uid) {
+            entry.written = entry.version.saturating_sub(1);
+            self.changed.notify_one();
+        }
+    }
+
     /// The server's pod changed: whatever it says that we don't is written over, and a deletion may be due.
     pub fn reconcile(&self, pod: &Arc<Pod>) {
         let mut entries = self.entries.lock();

@@ -1,0 +1,127 @@
+//! Notices what happens to containers by itself: the runtime's events where it has them, else a look each second.
+//!
+//! What the kubelet does itself it looks at itself, so only ends and starts by others count here. A look is two cheap
+//! lists: the containers that run and the sandboxes that are ready. Upstream: pkg/kubelet/pleg.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cri::{Error, Runtime, v1},
+    kubelet::Kubelet,
+    labels,
+};
+
+/// Between two looks.
+const RELIST_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks beside events, which can be lost.
+const RELIST_INTERVAL_WITH_EVENTS: Duration = Duration::from_secs(60);
+
+/// What runs on the node, as last seen.
+#[derive(Default)]
+pub struct Snapshot {
+    running: Mutex<Arc<Vec<v1::Container>>>,
+}
+
+/// Ids of what runs, by pod.
+type Alive = HashMap<String, BTreeSet<String>>;
+
+impl Snapshot {
+    /// The containers that ran at the last look.
+    pub fn running(&self) -> Arc<Vec<v1::Container>> {
+        self.running.lock().clone()
+    }
+}
+
+/// Looks until told to stop; wakes the workers of pods of which something ended or started.
+pub async fn run(kubelet: Arc<Kubelet>, stop: CancellationToken) {
+    let work = async {
+        let mut known = Alive::new();
+        let mut events = kubelet.runtime.container_events().await.ok();
+        loop {
+            match look(&kubelet.runtime).await {
+                Ok((alive, running)) => {
+                    *kubelet.snapshot.running.lock() = Arc::new(running);
+                    for uid in changed(&known, &alive) {
+                        kubelet.workers.wake(&uid);
+                    }
+                    known = alive;
+                }
+                Err(error) => tracing::debug!(%error, "what runs could not be listed"),
+            }
+            match &mut events {
+                None => tokio::time::sleep(RELIST_INTERVAL).await,
+                Some(stream) => {
+                    let next = tokio::time::timeout(RELIST_INTERVAL_WITH_EVENTS, stream.message()).await;
+                    match next {
+                        Ok(Ok(Some(event))) => {
+                            let metadata = event.pod_sandbox_status.and_then(|status| status.metadata);
+                            kubelet.workers.wake(&metadata.map(|metadata| metadata.uid).unwrap_or_default());
+                        }
+                        Ok(_) => {
+                            // The runtime has none, or has ended them.
+                            tokio::time::sleep(RELIST_INTERVAL).await;
+                            events = None;
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+async fn look(runtime: &Runtime) -> Result<(Alive, Vec<v1::Container>), Error> {
+    let running = v1::ContainerStateValue { state: v1::ContainerState::ContainerRunning as i32 };
+    let ready = v1::PodSandboxStateValue { state: v1::PodSandboxState::SandboxReady as i32 };
+    let containers = v1::ContainerFilter { state: Some(running), ..v1::ContainerFilter::default() };
+    let sandboxes = v1::PodSandboxFilter { state: Some(ready), ..v1::PodSandboxFilter::default() };
+    let (containers, sandboxes) = tokio::try_join!(
+        runtime.list_containers(v1::ListContainersRequest { filter: Some(containers) }),
+        runtime.list_pod_sandbox(v1::ListPodSandboxRequest { filter: Some(sandboxes) }),
+    )?;
+    let mut alive = Alive::new();
+    for container in &containers.containers {
+        let uid = container.labels.get(labels::POD_UID).cloned().unwrap_or_default();
+        alive.entry(uid).or_default().insert(container.id.clone());
+    }
+    for sandbox in sandboxes.items {
+        let uid = sandbox.metadata.map(|metadata| metadata.uid).unwrap_or_default();
+        alive.entry(uid).or_default().insert(sandbox.id);
+    }
+    Ok((alive, containers.containers))
+}
+
+/// Pods of which something ended or started.
+fn changed(before: &Alive, now: &Alive) -> Vec<String> {
+    let differs = |uid: &&String| before.get(*uid) != now.get(*uid);
+    let mut uids: Vec<String> = before.keys().chain(now.keys()).filter(differs).cloned().collect();
+    uids.sort();
+    uids.dedup();
+    uids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_and_starts_are_changes() {
+        let alive = |list: &[(&str, &str)]| {
+            let mut alive = Alive::new();
+            list.iter().for_each(|(uid, id)| drop(alive.entry((*uid).to_owned()).or_default().insert((*id).to_owned())));
+            alive
+        };
+        let before = alive(&[("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")]);
+        let now = alive(&[("a", "1"), ("b", "3"), ("d", "5")]);
+        assert_eq!(changed(&before, &now), ["a", "c", "d"]);
+        assert!(changed(&now, &now).is_empty());
+    }
+}

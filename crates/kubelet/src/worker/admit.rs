@@ -1,0 +1,115 @@
+//! Whether a pod may run on this node at all. The scheduler has looked before; but it can be wrong, and static pods
+//! have no scheduler. Upstream: pkg/kubelet/lifecycle/predicate.go, sysctl/allowlist.go.
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::{
+    pod::PodExt,
+    quantity::{Quantity, ResourceList},
+    status::{Eviction, resources},
+};
+
+/// Sysctls that are each pod's own. Upstream: pkg/kubelet/sysctl/safe_sysctls.go.
+const SAFE_SYSCTLS: [&str; 14] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+    "net.ipv4.tcp_slow_start_after_idle",
+    "net.ipv4.tcp_notsent_lowat",
+];
+
+/// Why not, in upstream's words; none where it may.
+pub fn check(pod: &Pod, active: &[&Pod], allocatable: &ResourceList, unsafe_sysctls: &[String]) -> Option<Eviction> {
+    let reject = |reason: &str, message: String| Some(Eviction { reason: reason.to_owned(), message });
+    if let Some(os) = pod.spec.as_ref().and_then(|spec| spec.os.as_ref()).filter(|os| os.name != "linux") {
+        tracing::debug!(os = os.name, "a pod for another system");
+        return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".into());
+    }
+    if let Some(name) = forbidden_sysctl(pod, unsafe_sysctls) {
+        return reject("SysctlForbidden", format!("forbidden sysctl: {name:?} not allowlisted"));
+    }
+    insufficient(pod, active, allocatable)
+}
+
+fn forbidden_sysctl(pod: &Pod, allowed: &[String]) -> Option<String> {
+    let own = pod.spec.as_ref()?.security_context.as_ref()?.sysctls.as_ref()?;
+    let fits = |name: &str| {
+        SAFE_SYSCTLS.contains(&name)
+            || allowed.iter().any(|pattern| match pattern.strip_suffix('*') {
+                Some(prefix) => name.starts_with(prefix),
+                None => name == pattern,
+            })
+    };
+    own.iter().map(|sysctl| crate::runtime::sandbox::dotted(&sysctl.name)).find(|name| !fits(name))
+}
+
+fn insufficient(pod: &Pod, active: &[&Pod], allocatable: &ResourceList) -> Option<Eviction> {
+    let get = |list: &ResourceList, name: &str| list.get(name).copied().unwrap_or_default();
+    let mut used = ResourceList::new();
+    for other in active {
+        for (name, amount) in resources::requests(other) {
+            let sum = get(&used, &name).plus(amount);
+            used.insert(name, sum);
+        }
+    }
+    let count = i64::try_from(active.len()).unwrap_or(i64::MAX);
+    used.insert("pods".into(), Quantity::units(count));
+    let mut requests = resources::requests(pod);
+    requests.insert("pods".into(), Quantity::units(1));
+    for (name, reason) in [("pods", "OutOfpods"), ("cpu", "OutOfcpu"), ("memory", "OutOfmemory"), ("ephemeral-storage", "OutOfephemeral-storage")] {
+        let (asked, had, all) = (get(&requests, name), get(&used, name), get(allocatable, name));
+        if asked.is_zero() || !allocatable.contains_key(name) || had.plus(asked) <= all {
+            continue;
+        }
+        let number = |amount: Quantity| if name == "cpu" { amount.milli_value() } else { amount.value() };
+        let message = format!(
+            "Node didn't have enough resource: {name}, requested: {}, used: {}, capacity: {}",
+            number(asked),
+            number(had),
+            number(all)
+        );
+        return Some(Eviction { reason: reason.to_owned(), message });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn pod(spec: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"uid": "u"}, "spec": spec})).unwrap()
+    }
+
+    #[rstest]
+    #[case(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "600m"}}}]}), Some(("OutOfcpu", "Node didn't have enough resource: cpu, requested: 600, used: 500, capacity: 1000")))]
+    #[case(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}), None)]
+    #[case(json!({"containers": [], "securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}), Some(("SysctlForbidden", "forbidden sysctl: \"kernel.msgmax\" not allowlisted")))]
+    #[case(json!({"containers": [], "securityContext": {"sysctls": [{"name": "kernel.shm_rmid_forced", "value": "1"}, {"name": "net.x.y", "value": "1"}]}}), None)]
+    #[case(json!({"containers": [], "os": {"name": "windows"}}), Some(("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")))]
+    fn admission(#[case] spec: Value, #[case] expected: Option<(&str, &str)>) {
+        let other = pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}));
+        let allocatable = ResourceList::from([("cpu".to_owned(), Quantity::units(1)), ("pods".to_owned(), Quantity::units(2))]);
+        let verdict = check(&pod(spec), &[&other], &allocatable, &["net.x.*".to_owned()]);
+        assert_eq!(verdict, expected.map(|(reason, message)| Eviction { reason: reason.into(), message: message.into() }));
+    }
+
+    #[test]
+    fn too_many_pods() {
+        let other = pod(json!({"containers": []}));
+        let allocatable = ResourceList::from([("pods".to_owned(), Quantity::units(1))]);
+        let verdict = check(&pod(json!({"containers": []})), &[&other], &allocatable, &[]).unwrap();
+        assert_eq!((verdict.reason.as_str(), verdict.message.as_str()), ("OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1"));
+    }
+}
