@@ -114,13 +114,17 @@ fn excess(all: &[v1::Container], keep: usize, orphans: &HashSet<String>) -> Vec<
 /// Sandboxes that are not ready, not their pod's newest and empty.
 fn dead_sandboxes(sandboxes: &[v1::PodSandbox], all: &[v1::Container], orphans: &HashSet<String>) -> Vec<String> {
     let used: HashSet<&str> = all.iter().map(|container| container.pod_sandbox_id.as_str()).collect();
-    let uid = |sandbox: &v1::PodSandbox| sandbox.metadata.as_ref().map(|metadata| metadata.uid.clone()).unwrap_or_default();
+    let uid =
+        |sandbox: &v1::PodSandbox| sandbox.metadata.as_ref().map(|metadata| metadata.uid.clone()).unwrap_or_default();
     let is_newest = |sandbox: &v1::PodSandbox| {
         !sandboxes.iter().any(|other| uid(other) == uid(sandbox) && other.created_at > sandbox.created_at)
     };
     let ready = v1::PodSandboxState::SandboxReady as i32;
     let dead = sandboxes.iter().filter(|sandbox| {
-        sandbox.state != ready && !is_newest(sandbox) && !used.contains(sandbox.id.as_str()) && !orphans.contains(&uid(sandbox))
+        sandbox.state != ready
+            && !is_newest(sandbox)
+            && !used.contains(sandbox.id.as_str())
+            && !orphans.contains(&uid(sandbox))
     });
     dead.map(|sandbox| sandbox.id.clone()).collect()
 }
@@ -188,7 +192,8 @@ async fn image_disk(kubelet: &Kubelet) -> Option<Disk> {
 
 /// The logs of what runs, as last seen: no questions to the runtime where none is full.
 async fn rotate_logs(kubelet: &Kubelet) {
-    let policy = logs::rotate::Policy { bytes_max: kubelet.config.log_bytes_max, files_max: kubelet.config.log_files_max };
+    let policy =
+        logs::rotate::Policy { bytes_max: kubelet.config.log_bytes_max, files_max: kubelet.config.log_files_max };
     for container in kubelet.snapshot.running().iter() {
         let label = |key: &str| container.labels.get(key).map_or("", String::as_str);
         let directory =

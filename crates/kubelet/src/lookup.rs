@@ -112,9 +112,16 @@ mod tests {
     #[case(json!({"waiting": {"reason": "CrashLoopBackOff"}}), json!({"terminated": {"exitCode": 1, "containerID": "c://0"}}), false, Ok("0"))]
     #[case(json!({"waiting": {"reason": "ErrImagePull"}}), json!({}), false, Err("container \"a\" in pod \"p\" is waiting to start: image can't be pulled"))]
     #[case(json!({"terminated": {"exitCode": 1, "containerID": "c://1"}}), json!({}), false, Ok("1"))]
-    fn logs_of(#[case] state: Value, #[case] last: Value, #[case] previous: bool, #[case] expected: Result<&str, &str>) {
-        let status = serde_json::from_value(json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true,
-            "restartCount": 0, "containerID": "c://1", "state": state, "lastState": last}]}))
+    fn logs_of(
+        #[case] state: Value,
+        #[case] last: Value,
+        #[case] previous: bool,
+        #[case] expected: Result<&str, &str>,
+    ) {
+        let status = serde_json::from_value(
+            json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true,
+            "restartCount": 0, "containerID": "c://1", "state": state, "lastState": last}]}),
+        )
         .unwrap();
         assert_eq!(log_id("p", &status, "a", previous), expected.map(str::to_owned).map_err(str::to_owned));
     }

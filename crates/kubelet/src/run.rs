@@ -55,7 +55,12 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn start(mut config: Config, client: Client, given: Given, stop: CancellationToken) -> Result<Arc<Kubelet>, StartError> {
+pub async fn start(
+    mut config: Config,
+    client: Client,
+    given: Given,
+    stop: CancellationToken,
+) -> Result<Arc<Kubelet>, StartError> {
     complete(&mut config);
     directories(&config)?;
     let runtime = Runtime::connect(&config.runtime_endpoint)?;
@@ -90,7 +95,8 @@ fn complete(config: &mut Config) {
 fn directories(config: &Config) -> Result<(), StartError> {
     let pods = config.root_dir.join("pods");
     for path in [&config.root_dir, &pods, &config.pod_logs_dir, &config.container_logs_dir] {
-        fs::create_dir_all(path).map_err(|source| StartError::Directory { path: path.display().to_string(), source })?;
+        fs::create_dir_all(path)
+            .map_err(|source| StartError::Directory { path: path.display().to_string(), source })?;
     }
     Ok(())
 }
@@ -128,10 +134,15 @@ async fn build(
         false => None,
     };
     let informers = Informers::new(client.clone(), given.clone());
-    let here = |field: &str| Selection { field_selector: format!("{field}={}", config.node_name), keep_bytes: false, ..Selection::default() };
+    let here = |field: &str| Selection {
+        field_selector: format!("{field}={}", config.node_name),
+        keep_bytes: false,
+        ..Selection::default()
+    };
     let pods = informers.view::<Pod>(&Pod::RESOURCE, here("spec.nodeName"));
     let nodes = informers.view::<Node>(&resources::NODES, here("metadata.name"));
-    let services = informers.view::<Service>(&Service::RESOURCE, Selection { keep_bytes: false, ..Selection::default() });
+    let services =
+        informers.view::<Service>(&Service::RESOURCE, Selection { keep_bytes: false, ..Selection::default() });
     informers.start(stop);
     let recorder = EventRecorder::new(client.clone(), "kubelet", &config.node_name, given.clone(), stop.clone());
     let events = Events::new(recorder);
@@ -140,7 +151,13 @@ async fn build(
     let status = Arc::new(StatusManager::new(client.clone(), pods.clone(), now.clone()));
     let workers = Arc::<Workers>::default();
     let (statuses, woken) = (status.clone(), workers.clone());
-    let probes = Probes::new(Runner::new(runtime.clone()), events.clone(), move |uid| statuses.get(uid), move |uid| woken.wake(uid), now.clone());
+    let probes = Probes::new(
+        Runner::new(runtime.clone()),
+        events.clone(),
+        move |uid| statuses.get(uid),
+        move |uid| woken.wake(uid),
+        now.clone(),
+    );
     let parallel = if config.serialize_image_pulls { Some(1) } else { config.max_parallel_image_pulls };
     Ok(Arc::new(Kubelet {
         volumes: Volumes::new(&config.root_dir, Arc::new(ApiObjects(client.clone()))),

@@ -6,6 +6,7 @@ pub mod archive;
 pub mod credentials;
 pub mod gc;
 pub mod name;
+pub mod pause;
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 

@@ -89,10 +89,12 @@ mod tests {
             assert!(is_full(&path, policy));
             rotate(&path, policy, jiff::Timestamp::from_second(round).unwrap()).unwrap();
         }
-        let names: Vec<_> = rotated(&path).iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+        let names: Vec<_> =
+            rotated(&path).iter().map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
         assert_eq!(names, ["0.log.19700101-000002.gz", "0.log.19700101-000003"]);
         let mut text = String::new();
-        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(File::open(&rotated(&path)[0]).unwrap()), &mut text).unwrap();
+        io::Read::read_to_string(&mut flate2::read::GzDecoder::new(File::open(&rotated(&path)[0]).unwrap()), &mut text)
+            .unwrap();
         assert_eq!(text, "round 2");
     }
 }

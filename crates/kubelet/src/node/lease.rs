@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use client::{Kind, Object, WriteOptions, resources};
 use k8s_openapi::{
-    api::{coordination::v1::{Lease, LeaseSpec}, core::v1::Node},
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::Node,
+    },
     apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference},
 };
 

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use crate::{cgroups::Version, quantity::{Quantity, ResourceList}};
+use crate::{
+    cgroups::Version,
+    quantity::{Quantity, ResourceList},
+};
 
 /// What does not change while the kubelet runs.
 #[derive(Debug, Clone)]
@@ -59,13 +62,18 @@ impl Machine {
         let meminfo = text("/proc/meminfo");
         let huge_pages = huge_pages();
         Machine {
-            cpus: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
             memory_bytes: meminfo_bytes(&meminfo, "MemTotal").unwrap_or_default(),
             swap_bytes: meminfo_bytes(&meminfo, "SwapTotal").unwrap_or_default(),
             huge_page_sizes: huge_pages.iter().map(|(name, ..)| name.clone()).collect(),
             huge_pages,
             machine_id: first([text("/etc/machine-id"), text("/var/lib/dbus/machine-id")]),
-            system_uuid: first([text("/sys/class/dmi/id/product_uuid"), text("/proc/device-tree/vm,uuid"), text("/etc/machine-id")]),
+            system_uuid: first([
+                text("/sys/class/dmi/id/product_uuid"),
+                text("/proc/device-tree/vm,uuid"),
+                text("/etc/machine-id"),
+            ]),
             boot_id: text("/proc/sys/kernel/random/boot_id"),
             kernel: text("/proc/sys/kernel/osrelease"),
             os_image: pretty_name(&text("/etc/os-release")),

@@ -12,7 +12,10 @@ use k8s_openapi::api::core::v1::{Node, NodeStatus};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{cri::v1, kubelet::{Health, Kubelet}};
+use crate::{
+    cri::v1,
+    kubelet::{Health, Kubelet},
+};
 
 /// The first wait after a registration that failed; it doubles.
 const REGISTER_WAIT: Duration = Duration::from_millis(100);
@@ -26,8 +29,13 @@ const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Labels that are the kubelet's to correct on a node that exists.
-const OWN_LABELS: [&str; 5] =
-    ["kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch", "beta.kubernetes.io/os", "beta.kubernetes.io/arch"];
+const OWN_LABELS: [&str; 5] = [
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+];
 
 /// Keeps the node until told to stop. `port` is the kubelet's server's.
 pub async fn run(kubelet: Arc<Kubelet>, port: u16, stop: CancellationToken) {
@@ -48,7 +56,9 @@ async fn register(kubelet: &Kubelet, port: u16) {
         let node = status::initial(&kubelet.config, &kubelet.machine, status);
         match try_register(kubelet, &node).await {
             Ok(()) => return,
-            Err(error) => tracing::info!(node = kubelet.config.node_name, %error, "the node could not be registered yet"),
+            Err(error) => {
+                tracing::info!(node = kubelet.config.node_name, %error, "the node could not be registered yet")
+            }
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(REGISTER_WAIT_MAX);
@@ -66,7 +76,8 @@ async fn try_register(kubelet: &Kubelet, node: &Node) -> Result<(), client::Clie
         Err(error) => return Err(error),
     }
     let existing: Node = nodes.get(&kubelet.config.node_name).await?.view()?;
-    let (own, had) = (node.metadata.labels.clone().unwrap_or_default(), existing.metadata.labels.clone().unwrap_or_default());
+    let (own, had) =
+        (node.metadata.labels.clone().unwrap_or_default(), existing.metadata.labels.clone().unwrap_or_default());
     let wrong: Map<String, Value> = OWN_LABELS
         .iter()
         .filter(|key| own.get(**key) != had.get(**key))
@@ -80,10 +91,9 @@ async fn try_register(kubelet: &Kubelet, node: &Node) -> Result<(), client::Clie
 
 /// Sends a strategic merge patch of the node.
 async fn patch(kubelet: &Kubelet, subresource: &str, body: Value) -> Result<Node, client::ClientError> {
-    let body = client::json::parse(body.to_string().as_bytes())?;
+    let body = Patch::Strategic(client::json::parse(body.to_string().as_bytes())?);
     let nodes = kubelet.client.kind::<Node>("");
-    let answer = nodes.patch(&kubelet.config.node_name, subresource, &Patch::Strategic(body), &WriteOptions::default());
-    answer.await?.view()
+    nodes.patch(&kubelet.config.node_name, subresource, &body, &WriteOptions::default()).await?.view()
 }
 
 /// Looks at the node often and writes when something changed, or now and then.
@@ -98,7 +108,13 @@ async fn keep_status(kubelet: &Kubelet, port: u16) {
         }
         let old = match &written {
             Some((status, _)) => status.clone(),
-            None => match kubelet.client.kind::<Node>("").get(&kubelet.config.node_name).await.and_then(|answer| answer.view::<Node>()) {
+            None => match kubelet
+                .client
+                .kind::<Node>("")
+                .get(&kubelet.config.node_name)
+                .await
+                .and_then(|answer| answer.view::<Node>())
+            {
                 Ok(node) => node.status.unwrap_or_default(),
                 Err(error) => {
                     tracing::warn!(%error, "the node could not be read");
@@ -201,7 +217,11 @@ pub async fn watch_health(kubelet: Arc<Kubelet>, stop: CancellationToken) {
             }
             if changed && ready {
                 // Pods that wait for the network need not wait longer.
-                kubelet.workers.pods().iter().for_each(|pod| kubelet.workers.wake(pod.metadata.uid.as_deref().unwrap_or_default()));
+                kubelet
+                    .workers
+                    .pods()
+                    .iter()
+                    .for_each(|pod| kubelet.workers.wake(pod.metadata.uid.as_deref().unwrap_or_default()));
             }
             tokio::time::sleep(if ready { HEALTH_INTERVAL } else { wait }).await;
             wait = if ready { HEALTH_WAIT } else { (wait * 2).min(HEALTH_WAIT_MAX) };

@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use super::{machine::{Disk, meminfo_bytes}, status::{Pressure, threshold}};
+use super::{
+    machine::{Disk, meminfo_bytes},
+    status::{Pressure, threshold},
+};
 use crate::{config::Config, quantity::Quantity};
 
 /// Looks at the machine.

@@ -82,9 +82,12 @@ pub fn allocatable(config: &Config, capacity: &ResourceList) -> ResourceList {
     };
     let mut list: ResourceList = capacity
         .iter()
-        .map(|(name, amount)| (name.clone(), amount.minus(reserved(name)).minus(evicted(name)).max(Quantity::default())))
+        .map(|(name, amount)| {
+            (name.clone(), amount.minus(reserved(name)).minus(evicted(name)).max(Quantity::default()))
+        })
         .collect();
-    let huge: Vec<Quantity> = list.iter().filter(|(name, _)| name.starts_with("hugepages-")).map(|(_, amount)| *amount).collect();
+    let huge: Vec<Quantity> =
+        list.iter().filter(|(name, _)| name.starts_with("hugepages-")).map(|(_, amount)| *amount).collect();
     if let Some(memory) = list.get_mut("memory") {
         *memory = huge.into_iter().fold(*memory, Quantity::minus);
     }
@@ -94,7 +97,12 @@ pub fn allocatable(config: &Config, capacity: &ResourceList) -> ResourceList {
 /// `10%` of the whole, or an amount.
 pub fn threshold(text: &str, whole: Quantity) -> Quantity {
     match text.strip_suffix('%').and_then(|percent| percent.parse::<f64>().ok()) {
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a disk")]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a disk"
+        )]
         Some(percent) => Quantity::bytes((whole.value() as f64 * percent / 100.0) as u64),
         None => Quantity::parse(text).unwrap_or_default(),
     }
@@ -109,7 +117,8 @@ pub fn generate(input: &Input<'_>, old: &NodeStatus) -> NodeStatus {
     status.capacity = Some(quantity::wire(&capacity));
     status.allocatable = Some(quantity::wire(&allocatable));
     status.addresses = Some(addresses(config));
-    status.daemon_endpoints = Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(input.port) }) });
+    status.daemon_endpoints =
+        Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(input.port) }) });
     status.node_info = Some(NodeSystemInfo {
         architecture: machine.architecture.into(),
         boot_id: machine.boot_id.clone(),
@@ -120,13 +129,18 @@ pub fn generate(input: &Input<'_>, old: &NodeStatus) -> NodeStatus {
         machine_id: machine.machine_id.clone(),
         operating_system: "linux".into(),
         os_image: machine.os_image.clone(),
-        swap: i64::try_from(machine.swap_bytes).ok().filter(|bytes| *bytes > 0).map(|bytes| NodeSwapStatus { capacity: Some(bytes) }),
+        swap: i64::try_from(machine.swap_bytes)
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .map(|bytes| NodeSwapStatus { capacity: Some(bytes) }),
         system_uuid: machine.system_uuid.clone(),
         ..NodeSystemInfo::default()
     });
     status.images = Some(images(input.images, config.node_status_max_images)).filter(|images| !images.is_empty());
     status.runtime_handlers = Some(handlers(health)).filter(|handlers| !handlers.is_empty());
-    status.features = health.supplemental_groups_policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy), ..NodeFeatures::default() });
+    status.features = health
+        .supplemental_groups_policy
+        .map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy), ..NodeFeatures::default() });
     status.declared_features = Some(DECLARED_FEATURES.map(str::to_owned).to_vec());
     status.volumes_in_use = Some(input.volumes_in_use.to_vec()).filter(|volumes| !volumes.is_empty());
     status.conditions = Some(conditions(input, old, &capacity));
@@ -189,8 +203,10 @@ fn conditions(input: &Input<'_>, old: &NodeStatus, capacity: &ResourceList) -> V
         let [reason, message] = if is { yes } else { no };
         conditions.push(condition(type_, is, reason, message.to_owned(), old, now.clone()));
     }
-    let missing: Vec<&str> =
-        ["cpu", "memory", "pods", "ephemeral-storage"].into_iter().filter(|name| !capacity.contains_key(*name)).collect();
+    let missing: Vec<&str> = ["cpu", "memory", "pods", "ephemeral-storage"]
+        .into_iter()
+        .filter(|name| !capacity.contains_key(*name))
+        .collect();
     let missing = (!missing.is_empty()).then(|| format!("missing node capacity for resources: {}", missing.join(", ")));
     let mut errors: Vec<String> = [&input.health.runtime, &input.health.network]
         .into_iter()
@@ -215,7 +231,14 @@ fn conditions(input: &Input<'_>, old: &NodeStatus, capacity: &ResourceList) -> V
     all
 }
 
-fn condition(type_: &str, is: bool, reason: &str, message: String, old: &NodeStatus, now: Option<Time>) -> NodeCondition {
+fn condition(
+    type_: &str,
+    is: bool,
+    reason: &str,
+    message: String,
+    old: &NodeStatus,
+    now: Option<Time>,
+) -> NodeCondition {
     let status = if is { "True" } else { "False" };
     let before = old.conditions.iter().flatten().find(|before| before.type_ == type_ && before.status == status);
     NodeCondition {
@@ -269,12 +292,28 @@ mod tests {
     use std::path::Path;
 
     fn machine() -> Machine {
-        Machine { cpus: 2, memory_bytes: 1 << 30, huge_pages: vec![("2MB".into(), 2048, 3)], ..Machine::read(Version::V1) }
+        Machine {
+            cpus: 2,
+            memory_bytes: 1 << 30,
+            huge_pages: vec![("2MB".into(), 2048, 3)],
+            ..Machine::read(Version::V1)
+        }
     }
 
     fn input<'a>(config: &'a Config, machine: &'a Machine, health: &'a Health) -> Input<'a> {
         let disk = Disk { capacity: 100 << 30, available: 50 << 30, inodes: 1, inodes_free: 1 };
-        Input { config, machine, disk: Some(disk), health, runtime_version: "containerd://1", images: &[], pressure: Pressure::default(), port: 10250, volumes_in_use: &[], now: 5_000_000_000 }
+        Input {
+            config,
+            machine,
+            disk: Some(disk),
+            health,
+            runtime_version: "containerd://1",
+            images: &[],
+            pressure: Pressure::default(),
+            port: 10250,
+            volumes_in_use: &[],
+            now: 5_000_000_000,
+        }
     }
 
     fn healthy() -> Health {
@@ -292,11 +331,18 @@ mod tests {
             quantity.0.clone()
         };
         assert_eq!((text(&status.capacity, "cpu"), text(&status.allocatable, "cpu")), ("2".into(), "1500m".into()));
-        assert_eq!((text(&status.capacity, "memory"), text(&status.allocatable, "memory")), ("1Gi".into(), "918Mi".into()));
+        assert_eq!(
+            (text(&status.capacity, "memory"), text(&status.allocatable, "memory")),
+            ("1Gi".into(), "918Mi".into())
+        );
         assert_eq!(text(&status.capacity, "hugepages-2Mi"), "6Mi");
         assert_eq!(text(&status.allocatable, "ephemeral-storage"), "90Gi");
-        let types: Vec<_> = status.conditions.as_ref().unwrap().iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
-        assert_eq!(types, [("MemoryPressure", "False"), ("DiskPressure", "False"), ("PIDPressure", "False"), ("Ready", "True")]);
+        let types: Vec<_> =
+            status.conditions.as_ref().unwrap().iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
+        assert_eq!(
+            types,
+            [("MemoryPressure", "False"), ("DiskPressure", "False"), ("PIDPressure", "False"), ("Ready", "True")]
+        );
         assert_eq!(status.addresses.unwrap().len(), 2);
     }
 
@@ -318,7 +364,8 @@ mod tests {
         assert!(!changed(&first, &later));
         let ready = later.conditions.as_ref().unwrap().last().unwrap();
         assert_eq!(ready.last_transition_time, time(5_000_000_000));
-        let short = Input { pressure: Pressure { disk: true, ..Pressure::default() }, ..input(&config, &machine, &health) };
+        let short =
+            Input { pressure: Pressure { disk: true, ..Pressure::default() }, ..input(&config, &machine, &health) };
         assert!(changed(&first, &generate(&short, &first)));
     }
 }

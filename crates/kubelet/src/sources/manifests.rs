@@ -14,7 +14,8 @@ const SEEN: &str = "kubernetes.io/config.seen";
 /// All pods of a directory. A file that can't be read is told of in the log and left out.
 pub fn read(directory: &Path, node: &str, now: jiff::Timestamp) -> Vec<Pod> {
     let mut files = crate::volumes::children(directory);
-    files.retain(|path| path.is_file() && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
+    files
+        .retain(|path| path.is_file() && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
     files.sort();
     let mut pods = Vec::new();
     for path in files {
@@ -43,7 +44,8 @@ pub fn parse(text: &str, path: &str, node: &str, now: jiff::Timestamp) -> Result
     let mut defaulted = client::json::parse(tree.to_string().as_bytes()).map_err(|error| error.to_string())?;
     api::kinds::pod::defaults::pod(&mut defaulted);
     let mut pod: Pod = serde_json::from_slice(&client::json::write(&defaulted)).map_err(|error| error.to_string())?;
-    let name = pod.metadata.name.clone().filter(|name| !name.is_empty()).ok_or("invalid pod: name is needed for the pod")?;
+    let name =
+        pod.metadata.name.clone().filter(|name| !name.is_empty()).ok_or("invalid pod: name is needed for the pod")?;
     let own_uid = pod.metadata.uid.clone().filter(|uid| !uid.is_empty());
     let uid = own_uid.unwrap_or_else(|| hash(&tree.to_string(), node, path));
     pod.metadata.name = Some(format!("{name}-{}", node.to_lowercase()));
@@ -55,7 +57,8 @@ pub fn parse(text: &str, path: &str, node: &str, now: jiff::Timestamp) -> Result
     pod.metadata.uid = Some(uid);
     let spec = pod.spec.get_or_insert_default();
     spec.node_name = Some(node.to_owned());
-    let stays = Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Toleration::default() };
+    let stays =
+        Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Toleration::default() };
     let tolerations = spec.tolerations.get_or_insert_default();
     if !tolerations.contains(&stays) {
         tolerations.push(stays);
@@ -91,12 +94,16 @@ impl Hasher for Fnv128 {
 mod tests {
     use super::*;
 
-    const MANIFEST: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: a, image: nginx}\n";
+    const MANIFEST: &str =
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n  - {name: a, image: nginx}\n";
 
     #[test]
     fn a_manifest_becomes_a_pod() {
         let pod = parse(MANIFEST, "/m/web.yaml", "Node1", jiff::Timestamp::UNIX_EPOCH).unwrap();
-        assert_eq!((pod.metadata.name.as_deref(), pod.metadata.namespace.as_deref()), (Some("web-node1"), Some("default")));
+        assert_eq!(
+            (pod.metadata.name.as_deref(), pod.metadata.namespace.as_deref()),
+            (Some("web-node1"), Some("default"))
+        );
         let uid = pod.metadata.uid.clone().unwrap();
         assert_eq!((uid.len(), pod.metadata.annotations.as_ref().unwrap()[HASH].as_str()), (32, uid.as_str()));
         let spec = pod.spec.unwrap();

@@ -17,7 +17,9 @@ use crate::{
 pub async fn ensure(kubelet: &Kubelet, pod: &Pod) {
     let pods = kubelet.client.kind::<Pod>(pod.namespace());
     if let Some(mirror) = kubelet.pods.find(pod.namespace(), pod.name()) {
-        let shows = mirror.view.is_mirror() && mirror.view.annotation(HASH) == pod.annotation(HASH) && !mirror.view.is_deleted();
+        let shows = mirror.view.is_mirror()
+            && mirror.view.annotation(HASH) == pod.annotation(HASH)
+            && !mirror.view.is_deleted();
         if shows {
             return;
         }

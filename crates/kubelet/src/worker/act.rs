@@ -11,7 +11,7 @@ use crate::{
     kubelet::Kubelet,
     observed::{Observed, RunState, Sandbox},
     plan::{Actions, Cause, backoff::go_duration},
-    pod::{Kind, PodExt, as_container, is_sidecar},
+    pod::{PodExt, as_container, is_sidecar},
     runtime::{dns, sandbox},
     status::Waiting,
 };
@@ -32,7 +32,6 @@ pub(crate) struct Acted {
 
 /// A container to be started.
 pub(crate) struct Start<'a> {
-    pub kind: Kind,
     pub container: &'a Container,
     /// Whose processes an ephemeral container sees.
     pub target: Option<&'a str>,
@@ -65,7 +64,10 @@ pub(crate) async fn act(
     prune_init(&kubelet, pod, observed).await;
     let starts = actions.start_init.len() + actions.start.len() + actions.start_ephemeral.len();
     if !actions.create_sandbox && starts == 0 {
-        worker.memory.waiting.retain(|name, _| observed.container(name).is_none_or(|seen| seen.state != RunState::Running));
+        worker
+            .memory
+            .waiting
+            .retain(|name, _| observed.container(name).is_none_or(|seen| seen.state != RunState::Running));
         return Ok(acted);
     }
     let (config, events) = sandbox_config(&kubelet, pod, actions.attempt).map_err(SyncError::Other)?;
@@ -93,7 +95,13 @@ pub(crate) async fn act(
     Ok(acted)
 }
 
-async fn stop(kubelet: &Kubelet, pod: &Arc<Pod>, observed: &Observed, actions: &Actions, acted: &mut Acted) -> Result<(), cri::Error> {
+async fn stop(
+    kubelet: &Kubelet,
+    pod: &Arc<Pod>,
+    observed: &Observed,
+    actions: &Actions,
+    acted: &mut Acted,
+) -> Result<(), cri::Error> {
     if actions.kill_pod {
         let alive = observed.running().next().is_some() || observed.sandboxes.iter().any(|sandbox| sandbox.ready);
         acted.did_something |= alive;
@@ -127,9 +135,10 @@ fn init_containers<'a>(pod: &'a Pod, observed: &'a Observed) -> impl Iterator<It
 /// Of each init container only the newest dead one is kept.
 async fn prune_init(kubelet: &Kubelet, pod: &Pod, observed: &Observed) {
     for container in pod.init_containers() {
-        let dead = observed.containers.iter().filter(|seen| {
-            seen.name == container.name && matches!(seen.state, RunState::Exited | RunState::Unknown)
-        });
+        let dead = observed
+            .containers
+            .iter()
+            .filter(|seen| seen.name == container.name && matches!(seen.state, RunState::Exited | RunState::Unknown));
         for old in dead.skip(1) {
             remove(kubelet, &old.id).await;
         }
@@ -182,7 +191,8 @@ async fn create_sandbox(kubelet: &Kubelet, pod: &Pod, config: &v1::PodSandboxCon
     };
     fs::create_dir_all(&config.log_directory).map_err(|error| failed(error.to_string()))?;
     let handler = runtime_handler(kubelet, pod).await.map_err(failed)?;
-    let id = kubelet.runtime.run_pod_sandbox(config.clone(), &handler).await.map_err(|error| failed(error.to_string()))?;
+    let id =
+        kubelet.runtime.run_pod_sandbox(config.clone(), &handler).await.map_err(|error| failed(error.to_string()))?;
     let request = v1::PodSandboxStatusRequest { pod_sandbox_id: id, verbose: false };
     let status = kubelet.runtime.pod_sandbox_status(request).await.map_err(|error| {
         let message = format!("Unable to get pod sandbox status: {error}");
@@ -209,23 +219,29 @@ async fn start_all(worker: &mut Worker, pod: &Arc<Pod>, actions: &Actions, place
         .collect();
     for index in &actions.start_ephemeral {
         let (container, target) = &ephemeral[*index];
-        start_one(worker, pod, Start { kind: Kind::Ephemeral, container, target: *target }, place, acted).await;
+        start_one(worker, pod, Start { container, target: *target }, place, acted).await;
     }
     for index in &actions.start_init {
         let container = &pod.init_containers()[*index];
-        let ok = start_one(worker, pod, Start { kind: Kind::Init, container, target: None }, place, acted).await;
+        let ok = start_one(worker, pod, Start { container, target: None }, place, acted).await;
         if !ok && !is_sidecar(container) {
             return;
         }
     }
     for index in &actions.start {
         let container = &pod.containers()[*index];
-        start_one(worker, pod, Start { kind: Kind::Regular, container, target: None }, place, acted).await;
+        start_one(worker, pod, Start { container, target: None }, place, acted).await;
     }
 }
 
 /// Says whether it was started; else its reason to wait is remembered.
-async fn start_one(worker: &mut Worker, pod: &Arc<Pod>, start: Start<'_>, place: &InSandbox<'_>, acted: &mut Acted) -> bool {
+async fn start_one(
+    worker: &mut Worker,
+    pod: &Arc<Pod>,
+    start: Start<'_>,
+    place: &InSandbox<'_>,
+    acted: &mut Acted,
+) -> bool {
     let kubelet = worker.kubelet.clone();
     if worker.inbox.ending.is_cancelled() {
         return false;
@@ -260,9 +276,11 @@ async fn start_one(worker: &mut Worker, pod: &Arc<Pod>, start: Start<'_>, place:
 
 /// A container that ended is not started again at once.
 fn back_off(kubelet: &Kubelet, pod: &Pod, container: &Container, observed: &Observed) -> Option<(Duration, Waiting)> {
-    let ended = observed.containers.iter().find(|seen| seen.name == container.name && seen.state == RunState::Exited)?;
+    let ended =
+        observed.containers.iter().find(|seen| seen.name == container.name && seen.state == RunState::Exited)?;
     let resources = serde_json::to_string(&container.resources).unwrap_or_default();
-    let key = format!("{}/{}/{}/{resources}", pod.uid(), container.name, container.image.as_deref().unwrap_or_default());
+    let key =
+        format!("{}/{}/{}/{resources}", pod.uid(), container.name, container.image.as_deref().unwrap_or_default());
     let now = kubelet.now();
     let mut crashes = kubelet.crashes.lock();
     let Some(left) = crashes.left(&key, ended.finished_at, now) else {

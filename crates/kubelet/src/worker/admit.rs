@@ -4,7 +4,6 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
-    pod::PodExt,
     quantity::{Quantity, ResourceList},
     status::{Eviction, resources},
 };
@@ -65,7 +64,12 @@ fn insufficient(pod: &Pod, active: &[&Pod], allocatable: &ResourceList) -> Optio
     used.insert("pods".into(), Quantity::units(count));
     let mut requests = resources::requests(pod);
     requests.insert("pods".into(), Quantity::units(1));
-    for (name, reason) in [("pods", "OutOfpods"), ("cpu", "OutOfcpu"), ("memory", "OutOfmemory"), ("ephemeral-storage", "OutOfephemeral-storage")] {
+    for (name, reason) in [
+        ("pods", "OutOfpods"),
+        ("cpu", "OutOfcpu"),
+        ("memory", "OutOfmemory"),
+        ("ephemeral-storage", "OutOfephemeral-storage"),
+    ] {
         let (asked, had, all) = (get(&requests, name), get(&used, name), get(allocatable, name));
         if asked.is_zero() || !allocatable.contains_key(name) || had.plus(asked) <= all {
             continue;
@@ -100,9 +104,13 @@ mod tests {
     #[case(json!({"containers": [], "os": {"name": "windows"}}), Some(("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")))]
     fn admission(#[case] spec: Value, #[case] expected: Option<(&str, &str)>) {
         let other = pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}));
-        let allocatable = ResourceList::from([("cpu".to_owned(), Quantity::units(1)), ("pods".to_owned(), Quantity::units(2))]);
+        let allocatable =
+            ResourceList::from([("cpu".to_owned(), Quantity::units(1)), ("pods".to_owned(), Quantity::units(2))]);
         let verdict = check(&pod(spec), &[&other], &allocatable, &["net.x.*".to_owned()]);
-        assert_eq!(verdict, expected.map(|(reason, message)| Eviction { reason: reason.into(), message: message.into() }));
+        assert_eq!(
+            verdict,
+            expected.map(|(reason, message)| Eviction { reason: reason.into(), message: message.into() })
+        );
     }
 
     #[test]
@@ -110,6 +118,9 @@ mod tests {
         let other = pod(json!({"containers": []}));
         let allocatable = ResourceList::from([("pods".to_owned(), Quantity::units(1))]);
         let verdict = check(&pod(json!({"containers": []})), &[&other], &allocatable, &[]).unwrap();
-        assert_eq!((verdict.reason.as_str(), verdict.message.as_str()), ("OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1"));
+        assert_eq!(
+            (verdict.reason.as_str(), verdict.message.as_str()),
+            ("OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1")
+        );
     }
 }

@@ -65,7 +65,9 @@ async fn one(
                 tracing::info!(pod = pod.described(), container = name, error, "a preStop hook failed");
                 kubelet.events.container(pod, name, EventType::Warning, "FailedPreStopHook", "PreStopHook failed");
             }
-            Err(_) => tracing::info!(pod = pod.described(), container = name, "a preStop hook took all the time there was"),
+            Err(_) => {
+                tracing::info!(pod = pod.described(), container = name, "a preStop hook took all the time there was")
+            }
         }
         left -= i64::try_from(began.elapsed().as_secs()).unwrap_or(i64::MAX);
     }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::terminate::remove_from_runtime;
 use crate::{
     kubelet::Kubelet,
+    plan::termination,
     pod::{PodExt, is_terminal},
     status::Eviction,
 };
@@ -185,8 +186,9 @@ impl Inbox {
             let mut wanted = self.wanted.lock();
             wanted.removed = true;
             // Forced out of the API server: nobody waits for it.
+            let of_pod = wanted.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
             let ending = wanted.ending.get_or_insert_default();
-            ending.grace.get_or_insert(wanted.pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds).unwrap_or(30));
+            ending.grace.get_or_insert(of_pod.unwrap_or(termination::GRACE_SECONDS_MIN));
         }
         self.ending.cancel();
         self.news.notify_one();

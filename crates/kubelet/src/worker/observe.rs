@@ -66,7 +66,8 @@ fn last_words(status: &v1::ContainerStatus) -> String {
         return String::new();
     }
     let notes = labels::notes(&status.annotations);
-    let mount = status.mounts.iter().find(|mount| !notes.message_path.is_empty() && mount.container_path == notes.message_path);
+    let mount =
+        status.mounts.iter().find(|mount| !notes.message_path.is_empty() && mount.container_path == notes.message_path);
     let mut words = String::new();
     if let Some(mount) = mount {
         match logs::end_of(Path::new(&mount.host_path), MESSAGE_BYTES_MAX) {
@@ -75,7 +76,9 @@ fn last_words(status: &v1::ContainerStatus) -> String {
             Err(error) => return format!("Error on reading termination log {}: {error}", mount.host_path),
         }
     }
-    let by_log = notes.message_policy == "FallbackToLogsOnError" && status.exit_code != 0 && status.reason != "ContainerCannotRun";
+    let by_log = notes.message_policy == "FallbackToLogsOnError"
+        && status.exit_code != 0
+        && status.reason != "ContainerCannotRun";
     if !words.is_empty() || !by_log {
         return words;
     }

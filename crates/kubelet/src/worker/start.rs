@@ -35,7 +35,8 @@ pub(crate) async fn start(
 ) -> Result<(), Waiting> {
     let own = start.container;
     let name = own.name.as_str();
-    let failed = |message: &str| kubelet.events.container(pod, name, EventType::Warning, "Failed", format!("Error: {message}"));
+    let failed =
+        |message: &str| kubelet.events.container(pod, name, EventType::Warning, "Failed", format!("Error: {message}"));
     let waiting = |reason: &str, message: &str| {
         failed(message);
         Waiting { reason: reason.to_owned(), message: message.to_owned() }
@@ -84,14 +85,21 @@ fn link_log(kubelet: &Kubelet, pod: &Pod, name: &str, id: &str, log: &Path) {
     }
 }
 
-async fn post_start(kubelet: &Kubelet, pod: &Arc<Pod>, own: &Container, id: &str, place: &InSandbox<'_>) -> Result<(), Waiting> {
+async fn post_start(
+    kubelet: &Kubelet,
+    pod: &Arc<Pod>,
+    own: &Container,
+    id: &str,
+    place: &InSandbox<'_>,
+) -> Result<(), Waiting> {
     let Some(hook) = own.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref()) else { return Ok(()) };
     let ip = place.addresses.first().or(kubelet.config.node_ips.first().filter(|_| pod.host_network()));
     let ip = ip.cloned().unwrap_or_default();
     let target = lifecycle::Target { pod, container: own, id, ip: &ip };
     let Err(message) = lifecycle::run(&kubelet.runtime, hook, target, &kubelet.events).await else { return Ok(()) };
     kubelet.events.container(pod, &own.name, EventType::Warning, "FailedPostStartHook", "PostStartHook failed");
-    let killed = kill::container(kubelet, pod, (id, &own.name), "FailedPostStartHook", Cause::PostStartHook, None).await;
+    let killed =
+        kill::container(kubelet, pod, (id, &own.name), "FailedPostStartHook", Cause::PostStartHook, None).await;
     if let Err(error) = killed {
         tracing::warn!(pod = pod.described(), container = own.name, %error, "a container whose hook failed could not be killed");
     }
@@ -99,7 +107,12 @@ async fn post_start(kubelet: &Kubelet, pod: &Arc<Pod>, own: &Container, id: &str
 }
 
 /// The container's image and those of the image volumes it mounts.
-async fn pull(kubelet: &Kubelet, pod: &Pod, own: &Container, place: &InSandbox<'_>) -> Result<(String, BTreeMap<String, v1::ImageSpec>), Waiting> {
+async fn pull(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    own: &Container,
+    place: &InSandbox<'_>,
+) -> Result<(String, BTreeMap<String, v1::ImageSpec>), Waiting> {
     let now = kubelet.now();
     let mut found = BTreeMap::new();
     let mounted = |name: &str| own.volume_mounts.iter().flatten().any(|mount| mount.name == name);
@@ -118,7 +131,8 @@ async fn pull(kubelet: &Kubelet, pod: &Pod, own: &Container, place: &InSandbox<'
             sandbox: place.config,
         };
         let reference = kubelet.images.ensure(&request, &kubelet.events, now).await?;
-        let spec = v1::ImageSpec { image: reference, user_specified_image: image.to_owned(), ..v1::ImageSpec::default() };
+        let spec =
+            v1::ImageSpec { image: reference, user_specified_image: image.to_owned(), ..v1::ImageSpec::default() };
         found.insert(name.clone(), spec);
     }
     let request = images::Request {
@@ -154,7 +168,13 @@ struct Built {
     target: Option<String>,
 }
 
-async fn configure(kubelet: &Kubelet, pod: &Pod, own: &Container, place: &InSandbox<'_>, built: Built) -> Result<v1::ContainerConfig, String> {
+async fn configure(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    own: &Container,
+    place: &InSandbox<'_>,
+    built: Built,
+) -> Result<v1::ContainerConfig, String> {
     let variables = variables(kubelet, pod, own, place).await?;
     let pod_dir = kubelet.config.pod_dir(pod.uid());
     let input = mounts::Input {
@@ -200,7 +220,12 @@ fn hosts_file(kubelet: &Kubelet, pod: &Pod, place: &InSandbox<'_>) -> Result<Opt
     Ok(Some(hosts::managed(place.addresses, &hostname, &domain, aliases)))
 }
 
-async fn variables(kubelet: &Kubelet, pod: &Pod, own: &Container, place: &InSandbox<'_>) -> Result<BTreeMap<String, String>, String> {
+async fn variables(
+    kubelet: &Kubelet,
+    pod: &Pod,
+    own: &Container,
+    place: &InSandbox<'_>,
+) -> Result<BTreeMap<String, String>, String> {
     if !pod.is_static() && !kubelet.services.has_synced() {
         return Err("services have not yet been read at least once, cannot construct envvars".into());
     }

@@ -70,7 +70,13 @@ impl Worker {
     }
 
     /// The status that follows from what is seen.
-    pub(super) fn derive(&mut self, pod: &Pod, observed: &Observed, ended: bool, eviction: Option<&Eviction>) -> PodStatus {
+    pub(super) fn derive(
+        &mut self,
+        pod: &Pod,
+        observed: &Observed,
+        ended: bool,
+        eviction: Option<&Eviction>,
+    ) -> PodStatus {
         let addresses = observed.addresses();
         if !addresses.is_empty() {
             self.memory.addresses = addresses;
@@ -131,12 +137,16 @@ impl Worker {
             if let Err(error) = cgroups.ensure(pod) {
                 let message = format!("unable to ensure pod container exists: {error}");
                 kubelet.events.pod(pod, EventType::Warning, "FailedCreatePodContainer", message);
-                return Err(SyncError::Other(format!("failed to ensure that the pod: {} cgroups exist and are correctly applied: {error}", pod.uid())));
+                return Err(SyncError::Other(format!(
+                    "failed to ensure that the pod: {} cgroups exist and are correctly applied: {error}",
+                    pod.uid()
+                )));
             }
         }
         let directory = kubelet.config.pod_dir(pod.uid());
         for path in [directory.clone(), directory.join("volumes"), directory.join("plugins")] {
-            let made = fs::create_dir_all(&path).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o750)));
+            let made =
+                fs::create_dir_all(&path).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o750)));
             if let Err(error) = made {
                 let message = format!("error making pod data directories: {error}");
                 kubelet.events.pod(pod, EventType::Warning, "Failed", message.clone());
