@@ -38,7 +38,6 @@ mod served;
 pub mod server;
 pub mod settings;
 mod stored;
-mod stubs;
 mod streams;
 mod subresources;
 mod verbs;

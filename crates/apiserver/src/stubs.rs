@@ -1,2 +1,0 @@
-//! temporary
-pub fn convert(_:&mut api::value::Value,_:(&str,&str),_:(&str,&str),_:&str)->Result<(),String>{Ok(())}
