@@ -50,6 +50,18 @@ pub const EVENTS: Rules = Rules {
         validate_common(new, "reportingController", errors);
         validate_strict_update(new, old, errors);
     },
+    selectable: &[
+        ("reason", |event| event.str_at("reason").into()),
+        ("regarding.kind", |event| event.str_at("involvedObject.kind").into()),
+        ("regarding.namespace", |event| event.str_at("involvedObject.namespace").into()),
+        ("regarding.name", |event| event.str_at("involvedObject.name").into()),
+        ("regarding.uid", |event| event.str_at("involvedObject.uid").into()),
+        ("regarding.apiVersion", |event| event.str_at("involvedObject.apiVersion").into()),
+        ("regarding.resourceVersion", |event| event.str_at("involvedObject.resourceVersion").into()),
+        ("regarding.fieldPath", |event| event.str_at("involvedObject.fieldPath").into()),
+        ("reportingController", |event| event.str_at("reportingComponent").into()),
+        ("type", |event| event.str_at("type").into()),
+    ],
     ..CORE
 };
 

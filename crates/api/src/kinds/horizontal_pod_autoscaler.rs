@@ -12,7 +12,8 @@ use crate::value::Value;
 
 const STABILIZATION_SECONDS_MAX: i64 = 3600;
 const PERIOD_SECONDS_MAX: i64 = 1800;
-const CPU_UTILIZATION: i64 = 80;
+/// What is aimed at where no metric is given.
+pub const CPU_UTILIZATION: i64 = 80;
 /// In the order in which upstream looks at them; each with the type that names it.
 const SOURCES: [(&str, &str, Judge); 5] = [
     ("object", "Object", object_source),
@@ -75,6 +76,10 @@ impl Ratchet {
 
 fn defaults(autoscaler: &mut Value) {
     default_to(autoscaler, "spec.minReplicas", 1i64);
+    if autoscaler.str_at("apiVersion") == "autoscaling/v1" {
+        // What else v1 means is said by its conversion.
+        return;
+    }
     if !autoscaler.filled("spec.metrics") {
         autoscaler.set("spec.metrics", vec![cpu_metric(CPU_UTILIZATION)]);
     }

@@ -16,6 +16,7 @@ use crate::user::UserInfo;
 use crate::value::Value;
 
 pub mod config_map;
+pub mod convert;
 pub mod cron;
 pub mod cron_job;
 pub mod csi;

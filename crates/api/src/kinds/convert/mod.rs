@@ -1,0 +1,60 @@
+//! Conversions between versions of one kind.
+//!
+//! Most kinds are served in one version, or in several of one shape: those need nothing but a
+//! new `apiVersion`. The others are rows of [`CONVERSIONS`].
+//!
+//! Upstream: `pkg/apis/*/v*/conversion.go`.
+
+mod autoscaling;
+mod events;
+
+use crate::decode;
+use crate::registry::Registry;
+use crate::schema;
+use crate::value::Value;
+
+type Convert = fn(&mut Value);
+
+/// Kind, from, to (each group and version), how.
+const CONVERSIONS: &[(&str, (&str, &str), (&str, &str), Convert)] = &[
+    ("Event", ("", "v1"), ("events.k8s.io", "v1"), events::to_events),
+    ("Event", ("events.k8s.io", "v1"), ("", "v1"), events::to_core),
+    ("HorizontalPodAutoscaler", ("autoscaling", "v1"), ("autoscaling", "v2"), autoscaling::v1_to_v2),
+    ("HorizontalPodAutoscaler", ("autoscaling", "v2"), ("autoscaling", "v1"), autoscaling::v2_to_v1),
+];
+
+/// Brings an object of a built-in kind, or a list of them, from one version to another (each a
+/// group and a version) and into canonical form there. `apiVersion` is set too.
+///
+/// # Errors
+/// The result can't be read as the target's kind.
+pub fn convert(value: &mut Value, from: (&str, &str), to: (&str, &str), kind: &str) -> Result<(), String> {
+    if from == to {
+        return Ok(());
+    }
+    let (item, is_list) = match kind.strip_suffix("List") {
+        Some(item) if !item.is_empty() => (item, true),
+        _ => (kind, false),
+    };
+    let found = CONVERSIONS.iter().find(|(name, a, b, _)| *name == item && *a == from && *b == to);
+    let Some((.., convert)) = found else {
+        set_version(value, to);
+        return Ok(());
+    };
+    if is_list {
+        super::read::each_mut(value, "items", |item| convert(item));
+    } else {
+        convert(value);
+    }
+    set_version(value, to);
+    match Registry::builtin().kind(to.0, to.1, kind) {
+        Some(id) => decode::canonicalize(schema::builtin(), id, value).map_err(|error| error.to_string()),
+        None => Ok(()),
+    }
+}
+
+fn set_version(value: &mut Value, (group, version): (&str, &str)) {
+    if value.as_object().is_some_and(|object| object.contains_key("apiVersion")) {
+        value.set("apiVersion", if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") });
+    }
+}
