@@ -1,21 +1,21 @@
 //! Identity through the real door: TLS with certificates of the directory, tokens, impersonation,
 //! reviews; a client that speaks HTTP/1.1 by hand.
 
+#![allow(clippy::unwrap_used)] // tests and their helpers
+
+mod auth_client;
+
 use std::sync::Arc;
 
 use api::codec::json;
 use api::value::Value;
 use apiserver::authz::Mode;
 use apiserver::launch::{Config, Running, launch};
-use apiserver::pki::key::PrivateKey;
 use apiserver::pki::{Identity as Holder, Issued, Pki, ServerNames};
 use apiserver::server::Datastore;
 use apiserver::settings::Settings;
+use auth_client::{Door, free_port, now};
 use client::{Resource, SystemClock, WriteOptions};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -33,16 +33,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 async fn cluster() -> Cluster {
@@ -74,60 +64,22 @@ impl Cluster {
         self.running.pki.issue(holder, now()).unwrap()
     }
 
-    /// One request on a connection of its own: status code and body.
-    async fn send(&self, by: Option<&Issued>, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, Value) {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from(self.running.pki.ca.der().to_vec())).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match by {
-            None => builder.with_no_client_auth(),
-            Some(issued) => {
-                let chain = apiserver::pki::pem::certificates(issued.certificate_pem.as_bytes()).unwrap();
-                let key = PrivateKey::from_pem(issued.key_pem.as_bytes()).unwrap();
-                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.pkcs8().to_vec()));
-                builder.with_client_auth_cert(chain.into_iter().map(CertificateDer::from).collect(), key).unwrap()
-            }
-        };
-        let stream = TcpStream::connect(self.running.address).await.unwrap();
-        let name = ServerName::try_from("kubernetes.default.svc").unwrap();
-        let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: kubernetes\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
-        stream.write_all(format!("{request}\r\n{body}").as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        // A peer that closes without TLS's goodbye is no failure of the answer.
-        drop(stream.read_to_end(&mut answer).await);
-        let text = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunked(body) } else { body.to_owned() };
-        (code, json::parse(body.as_bytes()).unwrap_or_default())
+    async fn send(
+        &self,
+        by: Option<&Issued>,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, Value) {
+        let door = Door { address: self.running.address, ca: self.running.pki.ca.der().to_vec() };
+        door.send(by, method, path, headers, body).await
     }
 
     async fn who(&self, by: Option<&Issued>, headers: &[(&str, &str)]) -> (u16, Value) {
         const REVIEW: &str = r#"{"kind":"SelfSubjectReview","apiVersion":"authentication.k8s.io/v1"}"#;
         self.send(by, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", headers, REVIEW).await
     }
-}
-
-fn unchunked(body: &str) -> String {
-    let (mut out, mut rest) = (String::new(), body);
-    while let Some((length, after)) = rest.split_once("\r\n") {
-        let length = usize::from_str_radix(length.trim(), 16).unwrap();
-        if length == 0 {
-            break;
-        }
-        out.push_str(&after[..length]);
-        rest = &after[length + 2..];
-    }
-    out
 }
 
 fn groups(answer: &Value) -> Vec<&str> {
@@ -146,14 +98,22 @@ async fn certificates_over_tls() {
     assert_eq!(found, ["ops", "system:authenticated", "system:masters"]);
 
     // Bad certificates end in a 401, not in the handshake.
-    let old = cluster.running.pki.issue(&Holder::client("kubernetes-admin", &["system:masters"]), now() - 800 * 24 * 3600).unwrap();
+    let old = cluster
+        .running
+        .pki
+        .issue(&Holder::client("kubernetes-admin", &["system:masters"]), now() - 800 * 24 * 3600)
+        .unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
     let foreign = Pki::open(elsewhere.path(), now()).unwrap();
     let foreign = foreign.issue(&Holder::client("kubernetes-admin", &["system:masters"]), now()).unwrap();
     let server = cluster.issue(&Holder::api_server(&ServerNames::default()));
     for (what, bad) in [("expired", old), ("foreign", foreign), ("for servers", server)] {
         let (code, answer) = cluster.send(Some(&bad), "GET", "/api/v1/namespaces", &[], "").await;
-        assert_eq!((code, answer.str_at("message"), answer.str_at("reason")), (401, "Unauthorized", "Unauthorized"), "{what}");
+        assert_eq!(
+            (code, answer.str_at("message"), answer.str_at("reason")),
+            (401, "Unauthorized", "Unauthorized"),
+            "{what}"
+        );
     }
 
     let (code, answer) = cluster.send(None, "GET", "/api/v1/namespaces", &[], "").await;
@@ -169,7 +129,8 @@ async fn tokens_are_issued_reviewed_and_accepted() {
     accounts.create_tree(account, &WriteOptions::default()).await.unwrap();
 
     let admin = cluster.issue(&Holder::client("kubernetes-admin", &["system:masters"]));
-    const ASKED: &str = r#"{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{"expirationSeconds":600}}"#;
+    const ASKED: &str =
+        r#"{"kind":"TokenRequest","apiVersion":"authentication.k8s.io/v1","spec":{"expirationSeconds":600}}"#;
     let path = "/api/v1/namespaces/default/serviceaccounts/sa/token";
     let (code, answer) = cluster.send(Some(&admin), "POST", path, &[], ASKED).await;
     assert_eq!(code, 201, "{answer:?}");
@@ -181,8 +142,10 @@ async fn tokens_are_issued_reviewed_and_accepted() {
     let (code, _) = cluster.who(None, &[("Authorization", &format!("{bearer}x"))]).await;
     assert_eq!(code, 401);
 
-    let review = format!(r#"{{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{{"token":"{token}"}}}}"#);
-    let (code, answer) = cluster.send(Some(&admin), "POST", "/apis/authentication.k8s.io/v1/tokenreviews", &[], &review).await;
+    let review =
+        format!(r#"{{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","spec":{{"token":"{token}"}}}}"#);
+    let (code, answer) =
+        cluster.send(Some(&admin), "POST", "/apis/authentication.k8s.io/v1/tokenreviews", &[], &review).await;
     assert_eq!((code, answer.at("status.authenticated").as_bool()), (201, Some(true)), "{answer:?}");
     assert_eq!(answer.array_at("status.audiences"), [Value::from(ISSUER)]);
 
@@ -196,7 +159,8 @@ async fn tokens_are_issued_reviewed_and_accepted() {
 async fn impersonation_front_proxy_and_access_reviews() {
     let cluster = cluster().await;
     let admin = cluster.issue(&Holder::client("kubernetes-admin", &["system:masters"]));
-    let as_bob = [("Impersonate-User", "bob"), ("Impersonate-Group", "dev"), ("Impersonate-Extra-Acme.com%2fTeam", "x")];
+    let as_bob =
+        [("Impersonate-User", "bob"), ("Impersonate-Group", "dev"), ("Impersonate-Extra-Acme.com%2fTeam", "x")];
     let (code, answer) = cluster.who(Some(&admin), &as_bob).await;
     assert_eq!((code, answer.str_at("status.userInfo.username")), (201, "bob"));
     assert_eq!(groups(&answer), ["dev", "system:authenticated"]);
@@ -267,6 +231,7 @@ async fn kubelets_get_tokens_for_their_own_pods_only() {
     let (code, answer) = cluster.send(Some(&kubelet), "GET", "/api/v1/pods", &[], "").await;
     let why = "node: can only list/watch pods with spec.nodeName field selector";
     assert_eq!((code, answer.str_at("message").ends_with(why)), (403, true), "{answer:?}");
-    let (code, answer) = cluster.send(Some(&kubelet), "GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", &[], "").await;
+    let (code, answer) =
+        cluster.send(Some(&kubelet), "GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1", &[], "").await;
     assert_eq!((code, answer.array_at("items").len()), (200, 1), "{answer:?}");
 }

@@ -82,10 +82,8 @@ fn check_binding(write: &Write<'_>, authorizer: &Authorizer) -> Result<(), Statu
     }
     let rules = authorizer.rbac().role_rules(kind, name, write.namespace).map_err(|error| match resource {
         "" => Status::internal(error),
-        _ => {
-            let singular = resource.trim_end_matches('s');
-            Status::not_found(GroupResource { group: GROUP, resource: singular }, name)
-        }
+        // Upstream's storage names what the request is about, not what it looked for.
+        _ => Status::not_found(GroupResource { group: GROUP, resource: write.resource }, name),
     })?;
     confirm(write, authorizer, &rules).map_err(|why| forbidden(write, &why))
 }

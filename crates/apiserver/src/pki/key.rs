@@ -40,8 +40,8 @@ pub enum Kind {
 enum Pair {
     /// Signs certificates, and JWTs: the two encode signatures differently.
     Ecdsa {
-        asn1: EcdsaKeyPair,
-        fixed: EcdsaKeyPair,
+        asn1: Box<EcdsaKeyPair>,
+        fixed: Box<EcdsaKeyPair>,
     },
     Rsa(Box<RsaKeyPair>),
 }
@@ -81,7 +81,7 @@ impl PrivateKey {
     fn from_pkcs8(pkcs8: Vec<u8>) -> Result<PrivateKey, PkiError> {
         let random = SystemRandom::new();
         let ecdsa = |asn1, fixed| -> Option<Pair> {
-            let pair = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).ok();
+            let pair = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).ok().map(Box::new);
             Some(Pair::Ecdsa { asn1: pair(asn1)?, fixed: pair(fixed)? })
         };
         let p256 =

@@ -101,7 +101,7 @@ const TO_NOTHING: &str = r#"{"metadata":{"name":"new"},"roleRef":{"apiGroup":"rb
     "clusterrolebindings",
     "",
     TO_NOTHING,
-    "clusterrole.rbac.authorization.k8s.io \"none\" not found"
+    "clusterrolebindings.rbac.authorization.k8s.io \"none\" not found"
 )]
 fn writes(
     #[case] user: &str,
