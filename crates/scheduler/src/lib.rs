@@ -20,3 +20,5 @@ pub mod preemption;
 pub mod queue;
 pub mod run;
 pub mod state;
+#[cfg(test)]
+mod testing;
