@@ -225,7 +225,13 @@ impl State {
     pub(crate) fn compact(&self, revision: Revision) {
         self.compacted.fetch_max(revision, Ordering::AcqRel);
         for resource in self.resources() {
-            resource.ring.lock().trim(revision);
+            let files = {
+                let mut ring = resource.ring.lock();
+                ring.trim(revision);
+                ring.files()
+            };
+            // Who waits for rare events moves on from what was compacted.
+            files.iter().for_each(|file| file.notify.notify_waiters());
         }
     }
 

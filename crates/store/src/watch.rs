@@ -76,10 +76,11 @@ impl Watch {
 
     /// The revision up to which everything has been delivered, for a bookmark on a timer: it moves on with events
     /// that do not concern this watch, without waking it.
-    pub fn progress(&self) -> Revision {
+    pub fn progress(&mut self) -> Revision {
         // Before the file is looked at.
         let visible = self.state.visible();
-        self.file.progress(self.cursor, visible)
+        self.cursor = self.file.progress(self.cursor, visible);
+        self.cursor
     }
 
     /// Reads on from memory or the log; true if there is something to deliver.

@@ -186,7 +186,7 @@ fn compaction_turn(known: i64, revision: Revision) -> wire::TxnRequest {
 fn tells_progress(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    version >= (3, 5, 8) || (version >= (3, 4, 25) && version < (3, 5, 0))
+    version >= (3, 5, 8) || ((3, 4, 25)..(3, 5, 0)).contains(&version)
 }
 
 // === impl Inner ===

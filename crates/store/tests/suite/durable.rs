@@ -92,3 +92,47 @@ async fn history_is_compacted_by_time(#[values(Memory, Embedded, Etcd, EtcdNew)]
     assert!(matches!(store.watch(PODS, Scope::default(), revision - 1), Err(store::WatchError::Compacted { .. })));
     assert_eq!(store.snapshot_at(PODS, revision).await.unwrap().len(), 1, "the newest state stays");
 }
+
+/// A small file system of its own; gone with the value.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// None where mounting is not allowed: the store's own tests fill a simulated disk as well.
+    fn mount(bytes: usize) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(directory.path());
+        mount.status().ok()?.success().then(|| Self(directory))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_real_full_disk_is_seen_before_the_append_and_can_be_emptied() {
+    let Some(disk) = SmallDisk::mount(2 << 20) else {
+        eprintln!("mounting a tmpfs is not allowed here: only the simulated full disk is tested");
+        return;
+    };
+    let config = store::EngineConfig::Embedded { dir: disk.0.path().join("store") };
+    let open = || Store::open(config.clone(), Arc::new(Words), options());
+    let store = open().await.unwrap();
+    let mut written = 0;
+    let error = loop {
+        match store.txn(Txn::create(pod("a", &written.to_string()), vec![b'x'; 20_000])).await {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, store::CommitError::Full { needed: 1.., .. }), "{error}");
+    assert!(written > 20, "{written}");
+    assert_eq!(store.snapshot(PODS).len(), written, "reads go on, and nothing is half there");
+    store.txn(Txn::new().delete(pod("a", "0"))).await.expect("a deletion has room kept for it");
+    store.close().await;
+    let store = open().await.unwrap();
+    assert_eq!(store.snapshot(PODS).len(), written - 1);
+}

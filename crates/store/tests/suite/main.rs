@@ -6,5 +6,6 @@ mod durable;
 mod etcd_server;
 mod harness;
 mod history;
+mod model;
 mod on_etcd;
 mod watching;

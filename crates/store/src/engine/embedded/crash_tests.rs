@@ -206,8 +206,15 @@ async fn a_full_disk_is_seen_before_the_append_and_can_be_emptied() {
     };
     assert!(matches!(error, CommitError::Full { needed: 1.., .. }), "{error}");
     assert!(written > 5 && store.get("/a/0").is_some(), "reads go on");
-    for n in 0..written {
-        store.txn(Txn::new().delete(format!("/a/{n}"))).await.expect("deletes have room kept for them");
+    store.txn(Txn::new().delete("/a/0")).await.expect("deletes have room kept for them");
+    store.close().await;
+    disk.set_capacity(disk.used() + 10);
+    let store = open(&disk);
+    assert_eq!(store.snapshot("/a/").len(), written - 1, "a full disk is no reason not to open");
+    assert!(matches!(store.txn(Txn::create("/a/new", "x")).await, Err(CommitError::Full { .. })));
+    disk.set_capacity(disk.used() + 100_000);
+    for n in 1..written {
+        store.txn(Txn::new().delete(format!("/a/{n}"))).await.expect("there is room for deletes");
     }
     disk.set_capacity(u64::MAX);
     store.txn(Txn::create("/a/again", "x")).await.unwrap();

@@ -4,7 +4,7 @@
 //! read back was acknowledged once: the store refuses to open rather than to lose it silently.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::catalog::{self, Catalog};
@@ -57,10 +57,24 @@ pub(crate) fn recover(files: &dyn Files, state: &State, reserve: u64) -> Result<
     garbage.extend(catalog.forget(recovery.compacted));
     catalog::remove(files, &garbage);
     let id = catalog.segments.keys().next_back().map_or(first.max(1), |last| last + 1);
-    let tail = Tail::create(files, id, recovery.revision, reserve).map_err(|error| named(&segment::name(id), error))?;
-    catalog.segments.insert(id, tail.segment.clone());
+    let tail = start(files, id, recovery.revision, reserve, catalog.segments.values().next_back())
+        .map_err(|error| named(&segment::name(id), error))?;
+    catalog.segments.insert(tail.segment.id, tail.segment.clone());
     let Recovery { entries, revision, compacted, .. } = recovery;
     Ok(Recovered { entries, revision, compacted, catalog, tail, grown })
+}
+
+/// The segment that is written from now on: a new one, with as much room reserved as there is. On a disk that is quite
+/// full the newest goes on, whose end is clean: what is there can be read, and deleted.
+fn start(files: &dyn Files, id: u32, after: Revision, reserve: u64, newest: Option<&Arc<Segment>>) -> io::Result<Tail> {
+    let mut room = reserve;
+    loop {
+        match (Tail::create(files, id, after, room), newest) {
+            (Err(error), _) if error.kind() == ErrorKind::StorageFull && room > 0 => room /= 4,
+            (Err(error), Some(newest)) if error.kind() == ErrorKind::StorageFull => return Ok(Tail::go_on(newest)),
+            (made, _) => return made,
+        }
+    }
 }
 
 fn named(path: &str, source: io::Error) -> OpenError {

@@ -129,6 +129,11 @@ impl Tail {
         made
     }
 
+    /// Writes on in a segment that ends cleanly.
+    pub(crate) fn go_on(segment: &Arc<Segment>) -> Self {
+        Self { segment: segment.clone(), end: segment.end(), reserved: segment.end() }
+    }
+
     fn fill(files: &dyn Files, file: &Arc<dyn File>, id: u32, after: Revision, reserve: u64) -> io::Result<Self> {
         let (mut bytes, nonce) = (Vec::new(), nonce());
         frame::begin(&mut bytes);
