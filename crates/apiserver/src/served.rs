@@ -140,9 +140,6 @@ fn convert(mut tree: Value, from: &Resource, to: &Resource) -> Result<Value, Sta
     }
     kinds::convert::convert(&mut tree, (&from.group, &from.version), (&to.group, &to.version), &to.kind)
         .map_err(Status::internal)?;
-    tree.set("apiVersion", api_version(&to.group, &to.version));
-    // Fields in the order of their new type.
-    api::decode::canonicalize(schema::builtin(), to.schema, &mut tree).map_err(Status::internal)?;
     Ok(tree)
 }
 

@@ -2,6 +2,9 @@
 //! Kubernetes as one binary: the command line, configuration and the wiring of the parts.
 
 mod commands;
+mod containerd;
+mod machine;
+mod node;
 mod options;
 mod server;
 

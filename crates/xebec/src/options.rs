@@ -33,6 +33,12 @@ pub struct ServerOptions {
     /// Addresses of pods.
     #[arg(long, default_value = "10.244.0.0/16")]
     pub cluster_cidr: Cidr,
+    /// A container runtime (unix:///run/containerd/containerd.sock) instead of a private one.
+    #[arg(long)]
+    pub container_runtime_endpoint: Option<String>,
+    /// This machine's name as a node; its host name where not given.
+    #[arg(long)]
+    pub node_name: Option<String>,
     /// Issuer of service-account tokens.
     #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuer: String,

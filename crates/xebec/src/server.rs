@@ -4,30 +4,40 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apiserver::authz::Mode;
-use apiserver::launch::{self, Config};
+use api::user::UserInfo;
+use apiserver::launch::{self, Config, Running};
 use apiserver::server::Datastore;
 use apiserver::settings::Settings;
-use client::SystemClock;
+use client::transport::SharedTransport;
+use client::transport::local::Local;
+use client::{Given, Informers, SystemClock};
+use controllers::ServiceAccounts;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Error;
+use crate::machine::Machine;
+use crate::node::Node;
 use crate::options::{ServerOptions, hostname, own_address};
 
 /// Which parts run in this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
+    /// Controllers and scheduler.
     pub control_plane: bool,
+    /// Kubelet, proxy, DNS.
+    pub node: bool,
 }
 
 // === impl Parts ===
 
 impl Parts {
     pub fn all() -> Parts {
-        Parts { control_plane: true }
+        Parts { control_plane: true, node: true }
     }
 
     pub fn api_only() -> Parts {
-        Parts { control_plane: false }
+        Parts { control_plane: false, node: false }
     }
 }
 
@@ -37,7 +47,11 @@ impl Parts {
 /// What kept a part from starting.
 pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
     let started = Instant::now();
+    let machine = Machine::of(&options.data_dir)?;
+    std::fs::create_dir_all(&machine.data_dir)?;
+    std::fs::write(machine.pid_file(), std::process::id().to_string())?;
     let config = config(&options);
+    let address = config.settings.advertise_address;
     let kubeconfig = options.kubeconfig();
     let running = launch::launch(config, Arc::new(SystemClock), stop.clone()).await?;
     tracing::info!(
@@ -46,11 +60,30 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
         ready_ms = started.elapsed().as_millis(),
         "API server is ready"
     );
+    let mut tasks = JoinSet::new();
     if parts.control_plane {
-        tracing::debug!("starting controllers");
+        start_controllers(&running, &mut tasks, &stop);
+    }
+    if parts.node {
+        let name = options.node_name.clone().unwrap_or_else(hostname);
+        let node = Node { machine: &machine, options: &options, name: name.clone(), address };
+        node.start(&running, &mut tasks, &stop).await?;
+        tracing::info!(node = name, started_ms = started.elapsed().as_millis(), "node is started");
     }
     running.finished().await;
+    tasks.shutdown().await;
+    let _ = std::fs::remove_file(machine.pid_file());
     Ok(())
+}
+
+fn start_controllers(running: &Running, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let given = Given::default();
+    let manager = running.client(UserInfo::authenticated("system:kube-controller-manager", &[]));
+    let informers = Informers::new(manager, given);
+    let pipeline = running.server.pipeline.clone();
+    let factory = ServiceAccounts(move |user| -> SharedTransport { Arc::new(Local::new(pipeline.clone(), user)) });
+    let context = controllers::Context::new(Arc::new(factory), informers, stop.clone());
+    tasks.spawn(controllers::run(context, controllers::Config::default()));
 }
 
 fn config(options: &ServerOptions) -> Config {

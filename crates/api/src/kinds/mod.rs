@@ -42,7 +42,6 @@ pub mod persistent_volume_claim;
 pub mod pod;
 pub mod priority_class;
 pub mod rbac;
-pub mod convert;
 pub mod read;
 pub mod replica_set;
 pub mod resource_quota;

@@ -1,0 +1,140 @@
+//! A private containerd, where the machine has none for us: started beside the server, left
+//! running when the server ends (pods go on), found again by its socket.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kubelet::images::archive::{self, ImageSource};
+use kubelet::images::pause;
+use tokio::net::UnixStream;
+
+use crate::commands::Error;
+use crate::machine::Machine;
+
+/// The image of the demo, and of tests that need a shell.
+pub const DEMO_IMAGE: &str = "localhost/xebec/busybox:1";
+/// How long a new containerd may take to answer.
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+/// Between two looks at a socket that is not there yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// The endpoint of a running containerd, started if there is none at our socket.
+///
+/// # Errors
+/// It can't be started, or does not answer.
+pub async fn ensure(machine: &Machine) -> Result<String, Error> {
+    let socket = machine.containerd_socket();
+    let endpoint = format!("unix://{}", socket.display());
+    if UnixStream::connect(&socket).await.is_ok() {
+        return Ok(endpoint);
+    }
+    fs::create_dir_all(machine.run_dir())?;
+    let dir = machine.below("containerd");
+    fs::create_dir_all(&dir)?;
+    let config = dir.join("config.toml");
+    fs::write(&config, configuration(machine))?;
+    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
+    let mut command = Command::new("containerd");
+    command.arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // A group of its own: signals to the server's terminal are not for containers.
+    let child = command.process_group(0).spawn().map_err(|error| format!("containerd can't be started: {error}"))?;
+    fs::write(machine.below("containerd.pid"), child.id().to_string())?;
+    reap(child);
+    let answers = async {
+        while UnixStream::connect(&socket).await.is_err() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(START_TIME_MAX, answers)
+        .await
+        .map_err(|_| format!("containerd does not answer; its log is {}", dir.join("log").display()))?;
+    Ok(endpoint)
+}
+
+/// Collects the exit of a child that outlives everything that waits for it.
+fn reap(mut child: std::process::Child) {
+    std::thread::spawn(move || drop(child.wait()));
+}
+
+fn configuration(machine: &Machine) -> String {
+    let at = |name: &str| machine.below("containerd").join(name).display().to_string();
+    format!(
+        r#"version = 2
+root = "{root}"
+state = "{state}"
+oom_score = 0
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp"]
+[grpc]
+  address = "{socket}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+  netns_mounts_under_state_dir = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "{cni}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+"#,
+        root = at("root"),
+        state = machine.run_dir().join("containerd").display(),
+        socket = machine.containerd_socket().display(),
+        pause = pause::NAME,
+        cni = machine.below("cni/net.d").display(),
+    )
+}
+
+/// Gives the runtime the images that can come from nowhere else. Does nothing the second time.
+///
+/// # Errors
+/// The images can't be packed or imported.
+pub async fn import_images(machine: &Machine) -> Result<(), Error> {
+    let marker = machine.below("containerd/images-imported");
+    if marker.exists() {
+        return Ok(());
+    }
+    let mut images = vec![pause::image().ok_or("no pause program for this machine's processor")?];
+    let busybox = archive::busybox();
+    if busybox.exists() {
+        let mut image = ImageSource {
+            names: vec![DEMO_IMAGE.to_owned()],
+            command: vec!["/bin/sh".to_owned()],
+            ..ImageSource::default()
+        };
+        image.add_busybox(&busybox)?;
+        images.push(image);
+    }
+    let path = machine.below("containerd/images.tar");
+    archive::write(&path, &images)?;
+    import(&machine.containerd_socket(), &path).await?;
+    fs::write(marker, "")?;
+    Ok(())
+}
+
+/// Imports an archive of images.
+///
+/// # Errors
+/// What `ctr` says.
+pub async fn import(socket: &Path, archive: &PathBuf) -> Result<(), Error> {
+    let output = tokio::process::Command::new("ctr")
+        .arg("--address")
+        .arg(socket)
+        .args(["--namespace", "k8s.io", "images", "import"])
+        .arg(archive)
+        .output()
+        .await
+        .map_err(|error| format!("ctr can't be run: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("images can't be imported: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
+    }
+}

@@ -1,0 +1,108 @@
+//! What one data directory has on the machine: names, ports and folders, so that several servers
+//! live side by side.
+
+use std::path::{Path, PathBuf};
+
+use network::instance::{Instance, InvalidInstance};
+use sha2::{Digest, Sha256};
+
+/// The data directory that gets the usual names and ports.
+pub const DEFAULT_DATA_DIR: &str = "/var/lib/xebec";
+
+/// Ports besides the API's; upstream's for the default directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub kubelet: u16,
+    pub kubelet_healthz: u16,
+    pub proxy_healthz: u16,
+    pub proxy_metrics: u16,
+    pub dns: u16,
+}
+
+/// Everything that derives from a data directory.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    pub data_dir: PathBuf,
+    pub instance: Instance,
+    pub ports: Ports,
+}
+
+/// Other instances take their ports from here on, a handful each.
+const PORTS_FIRST: u16 = 20_000;
+const PORTS_EACH: u16 = 8;
+const PORT_SETS: u16 = 1_200;
+
+// === impl Machine ===
+
+impl Machine {
+    /// # Errors
+    /// Never for a real path: names are made of its hash.
+    pub fn of(data_dir: &Path) -> Result<Machine, InvalidInstance> {
+        let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+        let hash = Sha256::digest(data_dir.as_os_str().as_encoded_bytes());
+        let default = data_dir == Path::new(DEFAULT_DATA_DIR);
+        let name = match default {
+            true => "main".to_owned(),
+            false => hash[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+        };
+        let ports = match default {
+            true => Ports {
+                kubelet: 10_250,
+                kubelet_healthz: 10_248,
+                proxy_healthz: 10_256,
+                proxy_metrics: 10_249,
+                dns: 10_053,
+            },
+            false => {
+                let base = PORTS_FIRST + u16::from_be_bytes([hash[4], hash[5]]) % PORT_SETS * PORTS_EACH;
+                Ports {
+                    kubelet: base,
+                    kubelet_healthz: base + 1,
+                    proxy_healthz: base + 2,
+                    proxy_metrics: base + 3,
+                    dns: base + 4,
+                }
+            }
+        };
+        Ok(Machine { instance: Instance::new(name)?, data_dir, ports })
+    }
+
+    /// Sockets live here: a path below the data directory may be too long for one.
+    pub fn run_dir(&self) -> PathBuf {
+        PathBuf::from(format!("/run/xebec-{}", self.instance))
+    }
+
+    /// The private container runtime's socket.
+    pub fn containerd_socket(&self) -> PathBuf {
+        self.run_dir().join("containerd.sock")
+    }
+
+    /// The parent of all pods' cgroups.
+    pub fn cgroup_root(&self) -> String {
+        format!("/xebec-{}", self.instance)
+    }
+
+    pub fn below(&self, name: &str) -> PathBuf {
+        self.data_dir.join(name)
+    }
+
+    /// Holds the running server's process id.
+    pub fn pid_file(&self) -> PathBuf {
+        self.below("server.pid")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_directories_share_nothing() {
+        let (one, other) = (Machine::of(Path::new("/tmp/a")).unwrap(), Machine::of(Path::new("/tmp/b")).unwrap());
+        assert_ne!(one.instance, other.instance);
+        assert_ne!(one.ports, other.ports);
+        assert_ne!(one.cgroup_root(), other.cgroup_root());
+        let default = Machine::of(Path::new(DEFAULT_DATA_DIR)).unwrap();
+        assert_eq!(default.ports.kubelet, 10_250);
+    }
+}
