@@ -161,7 +161,10 @@ impl Stream {
                 delivered = self.watch.next(&mut self.batch) => match delivered {
                     Ok(_) => self.take_batch(),
                     Err(WatchError::Closed) => self.done = true,
-                    Err(error) => self.fail(&too_old(self.watch.progress(), &error)),
+                    Err(error) => {
+                        let stands_at = self.watch.progress();
+                        self.fail(&too_old(stands_at, &error));
+                    }
                 },
                 () = self.next_bookmark.as_mut() => self.on_timer(),
             }

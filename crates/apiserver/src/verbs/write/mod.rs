@@ -180,7 +180,10 @@ impl Write<'_> {
         let rules = self.served.rules();
         let (namespaced, context) = (self.served.namespaced(), self.rules_context());
         let prepared = match self.subresource {
-            "" => strategy::before_update(rules, namespaced, &mut new, &old, &context),
+            // A pod's node is set past its strategy, which forbids it to everybody else.
+            "binding" => Ok(Vec::new()),
+            // A scale is an update of the workload in other clothes.
+            "" | "scale" => strategy::before_update(rules, namespaced, &mut new, &old, &context),
             sub => strategy::before_subresource_update(rules, sub, namespaced, &mut new, &old, &context),
         };
         let kind = self.served.kind();
