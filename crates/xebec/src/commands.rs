@@ -3,8 +3,11 @@
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::demo::{self, DemoOptions};
 use crate::options::ServerOptions;
 use crate::server;
+use crate::stop::{self, StopOptions};
+use crate::wait::{self, WaitOptions};
 
 /// Any error that ends a command; its text is what the user reads.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -23,6 +26,12 @@ enum Command {
     Server(ServerOptions),
     /// The API server alone, with its datastore.
     Apiserver(ServerOptions),
+    /// Ends a server and removes all that it made on this machine but its data.
+    Stop(StopOptions),
+    /// Waits until the server is ready and a node with it.
+    Wait(WaitOptions),
+    /// Applies the demo and waits until it answers.
+    Demo(DemoOptions),
 }
 
 // === impl Commands ===
@@ -35,11 +44,14 @@ impl Commands {
     pub fn run(self) -> Result<(), Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
-            let stop = CancellationToken::new();
-            end_on_signals(stop.clone())?;
+            let token = CancellationToken::new();
+            end_on_signals(token.clone())?;
             match self.command {
-                Command::Server(options) => server::run(options, server::Parts::all(), stop).await,
-                Command::Apiserver(options) => server::run(options, server::Parts::api_only(), stop).await,
+                Command::Server(options) => server::run(options, server::Parts::all(), token).await,
+                Command::Apiserver(options) => server::run(options, server::Parts::api_only(), token).await,
+                Command::Stop(options) => stop::run(options).await,
+                Command::Wait(options) => wait::run(options).await,
+                Command::Demo(options) => demo::run(options).await,
             }
         })
     }

@@ -3,10 +3,13 @@
 
 mod commands;
 mod containerd;
+mod demo;
 mod machine;
 mod node;
 mod options;
 mod server;
+mod stop;
+mod wait;
 
 use std::process::ExitCode;
 

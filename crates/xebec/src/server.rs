@@ -63,6 +63,7 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
     let mut tasks = JoinSet::new();
     if parts.control_plane {
         start_controllers(&running, &mut tasks, &stop);
+        start_scheduler(&running, &mut tasks, &stop);
     }
     if parts.node {
         let name = options.node_name.clone().unwrap_or_else(hostname);
@@ -84,6 +85,13 @@ fn start_controllers(running: &Running, tasks: &mut JoinSet<()>, stop: &Cancella
     let factory = ServiceAccounts(move |user| -> SharedTransport { Arc::new(Local::new(pipeline.clone(), user)) });
     let context = controllers::Context::new(Arc::new(factory), informers, stop.clone());
     tasks.spawn(controllers::run(context, controllers::Config::default()));
+}
+
+fn start_scheduler(running: &Running, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+    let client = running.client(UserInfo::authenticated("system:kube-scheduler", &[]));
+    let informers = Informers::new(client.clone(), Given::default());
+    let stop = stop.clone();
+    tasks.spawn(async move { scheduler::run::run(scheduler::run::Config::default(), client, &informers, stop).await });
 }
 
 fn config(options: &ServerOptions) -> Config {
