@@ -96,7 +96,7 @@ async fn remove_pods(machine: &Machine) -> Result<(), Error> {
         if let Err(error) = runtime.stop_pod_sandbox(&sandbox.id).await {
             tracing::warn!(sandbox = sandbox.id, %error, "pod could not be stopped");
         }
-        runtime.remove_pod_sandbox(&sandbox.id).await?;
+        runtime.remove_pod_sandbox(v1::RemovePodSandboxRequest { pod_sandbox_id: sandbox.id }).await?;
     }
     Ok(())
 }
