@@ -10,16 +10,23 @@ pub mod common;
 pub mod context;
 pub mod daemonset;
 pub mod deployment;
+pub mod node_ipam;
+pub mod node_lifecycle;
 pub mod replicaset;
+pub mod root_ca;
+pub mod service_account;
+
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinSet;
 
 pub use self::context::{ClientFactory, Context, ServiceAccounts, SharedIdentity};
+use self::node_ipam::ranges::Range;
 
-/// How many keys each controller works on at the same time; upstream's defaults.
-#[derive(Clone, Copy, Debug)]
+/// How many keys each controller works on at the same time (upstream's defaults), and what some are told.
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `--concurrent-daemonset-syncs`.
     pub daemonsets: usize,
@@ -29,15 +36,32 @@ pub struct Config {
     pub replicasets: usize,
     /// `--concurrent-rc-syncs`.
     pub replication_controllers: usize,
+    /// `--cluster-cidr`: the ranges of pods, from which nodes get theirs. Without any, nodes get none.
+    pub cluster_cidrs: Vec<Range>,
+    /// `--service-cluster-ip-range`: never given to nodes.
+    pub service_cidrs: Vec<Range>,
+    /// `--root-ca-file`: what pods trust the API server by, in PEM. Without it, nothing is published.
+    pub root_ca: Option<Arc<str>>,
 }
 
 // === impl Config ===
 
 impl Default for Config {
     fn default() -> Config {
-        Config { daemonsets: 2, deployments: 5, replicasets: 5, replication_controllers: 5 }
+        Config {
+            daemonsets: 2,
+            deployments: 5,
+            replicasets: 5,
+            replication_controllers: 5,
+            cluster_cidrs: Vec::new(),
+            service_cidrs: Vec::new(),
+            root_ca: None,
+        }
     }
 }
+
+/// Nodes looked at at the same time; upstream's `nodeUpdateWorkerSize`.
+const NODE_WORKERS: usize = 8;
 
 /// Runs all controllers until the context's token stops them.
 pub async fn run(context: Context, config: Config) {
@@ -46,6 +70,12 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(deployment::run(context.clone(), config.deployments));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
+    all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
+    all.spawn(node_lifecycle::run(context.clone(), NODE_WORKERS));
+    if let Some(bundle) = config.root_ca {
+        all.spawn(root_ca::run(context.clone(), 1, bundle));
+    }
+    all.spawn(service_account::run(context.clone(), 1));
     context.informers.start(&context.stop);
     while all.join_next().await.is_some() {}
 }

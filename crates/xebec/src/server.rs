@@ -62,7 +62,7 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
     );
     let mut tasks = JoinSet::new();
     if parts.control_plane {
-        start_controllers(&running, &mut tasks, &stop);
+        start_controllers(&running, &options, &mut tasks, &stop)?;
         start_scheduler(&running, &mut tasks, &stop);
     }
     if parts.node {
@@ -77,14 +77,26 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
     Ok(())
 }
 
-fn start_controllers(running: &Running, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
+fn start_controllers(
+    running: &Running,
+    options: &ServerOptions,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
     let given = Given::default();
     let manager = running.client(UserInfo::authenticated("system:kube-controller-manager", &[]));
     let informers = Informers::new(manager, given);
     let pipeline = running.server.pipeline.clone();
     let factory = ServiceAccounts(move |user| -> SharedTransport { Arc::new(Local::new(pipeline.clone(), user)) });
     let context = controllers::Context::new(Arc::new(factory), informers, stop.clone());
-    tasks.spawn(controllers::run(context, controllers::Config::default()));
+    let config = controllers::Config {
+        cluster_cidrs: vec![options.cluster_cidr.to_string().parse()?],
+        service_cidrs: vec![options.service_cluster_ip_range.to_string().parse()?],
+        root_ca: Some(std::fs::read_to_string(running.pki.path("ca.crt"))?.into()),
+        ..controllers::Config::default()
+    };
+    tasks.spawn(controllers::run(context, config));
+    Ok(())
 }
 
 fn start_scheduler(running: &Running, tasks: &mut JoinSet<()>, stop: &CancellationToken) {

@@ -3,6 +3,7 @@
 pub mod claim;
 pub mod conditions;
 pub mod history;
+pub mod namespaces;
 pub mod nodes;
 pub mod order;
 pub mod owners;
