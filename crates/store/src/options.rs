@@ -67,7 +67,8 @@ pub struct Options {
 /// Bounds on memory and work, each with what happens at it.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Newest events kept in memory per resource, in bytes of stored objects; older ones are read from the log.
+    /// Newest events kept in memory per resource, in bytes of stored objects and of the frames made of them; older
+    /// ones are read from the log.
     pub hot_events_bytes_max: usize,
     /// The memory engine has no log: it keeps this many bytes of events, older history is compacted.
     pub memory_history_bytes_max: usize,
@@ -125,7 +126,7 @@ impl Options {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // 16 MiB holds 40 s of a 5,000-node cluster's lease updates (800 B each, 500 a second).
+            // 16 MiB holds 15 s of a 5,000-node cluster's lease updates (2.2 KB each with frame, 500 a second).
             hot_events_bytes_max: 16 << 20,
             // Tests and simulations; a minute of heavy load.
             memory_history_bytes_max: 64 << 20,

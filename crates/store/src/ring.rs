@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{Event, Revision};
 
-/// Memory an event takes besides the stored value: event, entry, record, key and its places in the files.
+/// Memory an event takes besides values: event, entry, record, key and its places in the files.
 const EVENT_OVERHEAD_BYTES: usize = 600;
 
 /// Which events of a resource a watcher wants; all of them by default. What is set must all hold.
@@ -333,6 +333,7 @@ impl Filed {
     }
 }
 
+/// The stored value, and the frame that is made of it as soon as anybody watches.
 fn weight(event: &Event) -> usize {
-    event.entry.value.len() + EVENT_OVERHEAD_BYTES
+    2 * event.entry.value.len() + EVENT_OVERHEAD_BYTES
 }

@@ -115,6 +115,13 @@ impl Engine for Etcd {
     fn barrier(&self) -> BoxFuture<'_, Result<Revision, ReadError>> {
         async move {
             let revision = self.shared_read().await?;
+            if self.inner.state.visible() >= revision {
+                return Ok(revision);
+            }
+            if self.inner.tells_progress {
+                // It may be a revision that brings no event.
+                self.inner.progress_wanted.notify_one();
+            }
             self.inner.seen(revision).await?;
             Ok(revision)
         }
@@ -216,12 +223,11 @@ impl Inner {
             if !self.tells_progress {
                 return if self.state.wait_for(revision).await { Ok(()) } else { Err(ReadError::Closed) };
             }
-            self.progress_wanted.notify_one();
             match tokio::time::timeout(ASK_AGAIN, self.state.wait_for(revision)).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => return Err(ReadError::Closed),
-                // Asked before the watch stood, or it has far to go.
-                Err(_) => {}
+                // Not asked, or asked before the watch stood, or it has far to go.
+                Err(_) => self.progress_wanted.notify_one(),
             }
         }
     }

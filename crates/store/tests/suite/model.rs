@@ -142,7 +142,9 @@ async fn run(on: On, steps: Vec<Step>) {
                 }
                 let revision = start + (model.revision - start) * u64::from(part) / 256;
                 store.compact(revision).await.unwrap();
-                let compacted = store.compacted().max(start);
+                // An etcd does not tell after opening what was compacted before.
+                let oldest = model.past.keys().next().copied().unwrap_or(start);
+                let compacted = revision.max(oldest);
                 let at = model.past.range(..=compacted).next_back().map(|(_, state)| state.clone()).unwrap();
                 model.past.retain(|revision, _| *revision > compacted);
                 model.past.insert(compacted, at);
@@ -174,7 +176,7 @@ async fn check(store: &Store, model: &Model, on: On) {
         assert_eq!((text(&entry), entry.create_revision, entry.mod_revision), *expected);
     }
     // etcd answers each from the network: some are enough.
-    let every = if matches!(on, Etcd | EtcdNew) { 7 } else { 1 };
+    let every = if matches!(on, Etcd | EtcdNew) { 13 } else { 1 };
     for (revision, state) in model.past.iter().step_by(every) {
         let old = store.snapshot_at(PODS, *revision).await.unwrap();
         assert_eq!(contents(old.iter().cloned()), of_pods(state), "as it was at {revision}");
@@ -190,8 +192,8 @@ async fn check(store: &Store, model: &Model, on: On) {
 #[rstest]
 #[case::memory(Memory, 60)]
 #[case::embedded(Embedded, 40)]
-#[case::etcd(Etcd, 3)]
-#[case::etcd_new(EtcdNew, 3)]
+#[case::etcd(Etcd, 2)]
+#[case::etcd_new(EtcdNew, 2)]
 fn any_sequence_does_what_the_model_does(#[case] on: On, #[case] cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };

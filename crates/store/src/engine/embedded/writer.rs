@@ -232,6 +232,9 @@ impl Writer {
 
     /// Logs how far history was compacted and removes what nobody can read any more.
     fn compact(&mut self, revision: Revision) -> io::Result<()> {
+        if revision <= self.state.compacted() {
+            return Ok(());
+        }
         self.repair().map_err(io::Error::other)?;
         frame::begin(&mut self.frame);
         codec::put_u64(&mut self.frame, revision);
