@@ -15,6 +15,7 @@ use crate::meta::NameRule;
 use crate::user::UserInfo;
 use crate::value::Value;
 
+pub mod certificate_signing_request;
 pub mod config_map;
 pub mod convert;
 pub mod cron;
@@ -37,6 +38,7 @@ pub mod limit_range;
 pub mod namespace;
 pub mod network_policy;
 pub mod node;
+pub mod pem;
 pub mod persistent_volume;
 pub mod persistent_volume_claim;
 pub mod pod;
@@ -55,6 +57,7 @@ pub mod storage_class;
 pub mod strategy;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod trust_bundle;
 pub mod volume_attachment;
 pub mod workload;
 
@@ -222,6 +225,9 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("autoscaling", "horizontalpodautoscalers", &horizontal_pod_autoscaler::RULES),
     ("batch", "cronjobs", &cron_job::RULES),
     ("batch", "jobs", &job::RULES),
+    ("certificates.k8s.io", "certificatesigningrequests", &certificate_signing_request::RULES),
+    ("certificates.k8s.io", "clustertrustbundles", &trust_bundle::CLUSTER_TRUST_BUNDLE),
+    ("certificates.k8s.io", "podcertificaterequests", &trust_bundle::POD_CERTIFICATE_REQUEST),
     ("coordination.k8s.io", "leasecandidates", &lease::CANDIDATE),
     ("coordination.k8s.io", "leases", &lease::LEASE),
     ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),

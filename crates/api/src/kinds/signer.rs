@@ -3,7 +3,9 @@
 //! Upstream: `pkg/apis/core/validation/names.go`.
 
 use crate::field::{FieldErrors, Path, go_quote};
+use crate::meta::ANNOTATIONS_BYTES_MAX;
 use crate::names::{self, Complaints, LABEL_BYTES_MAX, SUBDOMAIN_BYTES_MAX};
+use crate::value::{Key, Value};
 
 /// A domain, `/`, and a namespace and a name joined by a dot.
 const SIGNER_BYTES_MAX: usize = SUBDOMAIN_BYTES_MAX + 1 + LABEL_BYTES_MAX + 1 + SUBDOMAIN_BYTES_MAX;
@@ -45,6 +47,25 @@ fn first_bad_label(text: &str, judge: fn(&str) -> Complaints, at: &Path<'_>, err
         for complaint in complaints {
             errors.invalid(at, text, format!("validating label {}: {complaint}", go_quote(label)));
         }
+    }
+}
+
+/// What a requester may say to the signer beside the request: keys with a domain.
+pub fn user_annotations(annotations: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
+    let Some(annotations) = annotations.as_object() else { return };
+    for key in annotations.keys() {
+        let key = key.to_lowercase();
+        match names::label_key(&key) {
+            complaints if !complaints.is_empty() => errors.invalid_each(at, &key, complaints),
+            _ if !key.contains('/') => {
+                errors.invalid(at, key, "must be a domain-prefixed key (such as \"acme.io/foo\")");
+            }
+            _ => {}
+        }
+    }
+    let size = |(key, value): (&Key, &Value)| key.len() + value.as_str().unwrap_or_default().len();
+    if annotations.iter().map(size).sum::<usize>() > ANNOTATIONS_BYTES_MAX {
+        errors.too_long(at, ANNOTATIONS_BYTES_MAX);
     }
 }
 

@@ -152,17 +152,7 @@ fn certificate<'a>(
 ) {
     let signer_name = certificate.str_at("signerName");
     signer::name(signer_name, &at.child("signerName"), errors);
-    for (key, _) in certificate.entries("userAnnotations") {
-        let key = key.to_lowercase();
-        let at = at.child("userAnnotations");
-        match names::label_key(&key) {
-            complaints if !complaints.is_empty() => errors.invalid_each(&at, &key, complaints),
-            _ if !key.contains('/') => {
-                errors.invalid(&at, key, "must be a domain-prefixed key (such as \"acme.io/foo\")");
-            }
-            _ => {}
-        }
-    }
+    signer::user_annotations(certificate.at("userAnnotations"), &at.child("userAnnotations"), errors);
     one_of(certificate.str_at("keyType"), &KEY_TYPES, &at.child("keyType"), errors);
     if let Some(seconds) = certificate.i64_at("maxExpirationSeconds") {
         let at = at.child("maxExpirationSeconds");
