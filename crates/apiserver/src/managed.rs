@@ -54,6 +54,42 @@ pub fn on_update(new: &mut Value, old: &Value, served: &Served, manager: &str, s
     }
 }
 
+/// Runs `with` on the request that describes a write of a scale.
+fn with_scale<R>(manager: &str, now: Timestamp, with: impl FnOnce(&Request<'_>) -> R) -> Result<R, Status> {
+    let now = meta::rfc3339(now);
+    let (schema, id) = Expected::kind("autoscaling", "v1", "Scale")?.schema;
+    Ok(with(&Request {
+        schema,
+        of: Some(id),
+        api_version: "autoscaling/v1",
+        kind: "Scale",
+        subresource: "scale",
+        filter: &Filter::All,
+        versions: &VERSIONS,
+        manager,
+        now: &now,
+    }))
+}
+
+/// Ownership of a scale after an update of it.
+///
+/// # Errors
+/// 500 where the tables lack the kind.
+pub fn on_scale(new: &mut Value, old: &Value, manager: &str, now: Timestamp) -> Result<(), Status> {
+    if let Err(problems) = with_scale(manager, now, |request| managed::update(request, Some(old), new))? {
+        tracing::debug!(?problems, "owners of a scale could not be brought up to date");
+    }
+    Ok(())
+}
+
+/// Applies a configuration to a scale.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_scale(config: &Value, live: &Value, manager: &str, force: bool, now: Timestamp) -> Result<Value, Status> {
+    with_scale(manager, now, |request| managed::apply(request, Some(live), config, force))?.map(|applied| applied.object)
+}
+
 /// Applies a configuration to the live object, if there is one; gives the new object with defaults.
 ///
 /// # Errors
@@ -68,8 +104,18 @@ pub fn apply(write: &Write<'_>, config: &Value, live: Option<&Value>, manager: &
         return Ok(applied.object);
     }
     let expected = Expected::of(served);
-    let Typed(mut new) =
-        decode::tree_of(context, applied.object, &Duplicates::default(), &expected, FieldValidation::Warn).map_err(Status::bad_request)?;
+    let (schema, id) = served.schema();
+    let decoded = api::patch::strategic::check_types(&applied.object, schema, id).and_then(|()| {
+        decode::tree_of(context, applied.object, &Duplicates::default(), &expected, FieldValidation::Ignore)
+    });
+    let Typed(mut new) = decoded.map_err(|why| {
+        let (group, version) = (served.group(), served.version());
+        let kind = format!("{group}/{version}, Kind={}", served.kind());
+        let (namespace, name) = (config.str_at("metadata.namespace"), config.str_at("metadata.name"));
+        let which = format!("failed to convert new object ({namespace}/{name}; {kind}) to proper version");
+        // Upstream gives this error no status of its own.
+        Status::new(500, "", format!("{which}: unable to convert unstructured object to {kind}: {why}"))
+    })?;
     decode::set_type(&mut new, &expected);
     decode::apply_defaults(&mut new, served);
     Ok(new)

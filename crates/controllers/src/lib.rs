@@ -10,8 +10,6 @@ pub mod common;
 pub mod context;
 pub mod daemonset;
 pub mod deployment;
-pub mod endpoint_slice;
-pub mod endpoints;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod replicaset;
@@ -38,8 +36,6 @@ pub struct Config {
     pub replicasets: usize,
     /// `--concurrent-rc-syncs`.
     pub replication_controllers: usize,
-    /// `--concurrent-service-endpoint-syncs` and `--concurrent-endpoint-syncs`.
-    pub services: usize,
     /// `--cluster-cidr`: the ranges of pods, from which nodes get theirs. Without any, nodes get none.
     pub cluster_cidrs: Vec<Range>,
     /// `--service-cluster-ip-range`: never given to nodes.
@@ -57,7 +53,6 @@ impl Default for Config {
             deployments: 5,
             replicasets: 5,
             replication_controllers: 5,
-            services: 5,
             cluster_cidrs: Vec::new(),
             service_cidrs: Vec::new(),
             root_ca: None,
@@ -75,8 +70,6 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(deployment::run(context.clone(), config.deployments));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
-    all.spawn(endpoint_slice::run(context.clone(), config.services));
-    all.spawn(endpoints::run(context.clone(), config.services));
     all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
     all.spawn(node_lifecycle::run(context.clone(), NODE_WORKERS));
     if let Some(bundle) = config.root_ca {

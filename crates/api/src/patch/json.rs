@@ -77,9 +77,13 @@ impl Patch {
 
     /// Carries out all operations in turn.
     ///
+    /// Objects on the way of a path come out sorted by name, as from upstream: the text of the
+    /// outcome is shown in errors.
+    ///
     /// # Errors
     /// [`Error::Failed`] at the first operation that does not fit; the document is then lost.
     pub fn apply(&self, mut document: Value) -> Result<Value, Error> {
+        sort(&mut document);
         for operation in &self.operations {
             operation.apply(&mut document).map_err(Error::Failed)?;
         }
@@ -220,13 +224,21 @@ fn find<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, Strin
     let (parents, key) = path.rsplit_once('/').map_or((None, path), |(parents, key)| (Some(parents), key));
     let container = parents.into_iter().flat_map(|parents| parents.split('/')).try_fold(document, |value, part| {
         let part = unescape(part);
-        match value {
+        let next = match value {
             Value::Object(fields) => fields.get_mut(&part),
             Value::Array(items) => index(&part, items.len()).ok().map(|at| &mut items[at]),
             _ => None,
-        }
+        }?;
+        sort(next);
+        Some(next)
     })?;
     matches!(container, Value::Object(_) | Value::Array(_)).then(|| (container, unescape(key)))
+}
+
+fn sort(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.sort();
+    }
 }
 
 /// Decodes `~1` and `~0` in one pass.
@@ -312,7 +324,7 @@ impl From<Error> for Status {
     fn from(error: Error) -> Status {
         match error {
             Error::Malformed(why) => Status::bad_request(why),
-            Error::TooMany(_) => Status::too_large(format!("Request entity is too large: {error}")),
+            Error::TooMany(_) => Status::too_large(format!("Request entity too large: {error}")),
             Error::Failed(_) => unprocessable(),
         }
     }
@@ -447,7 +459,7 @@ mod tests {
         assert!(patch(OPERATIONS_MAX).is_ok());
         let status = Status::from(patch(OPERATIONS_MAX + 1).unwrap_err());
         assert_eq!(status.code, 413);
-        let message = "Request entity is too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
+        let message = "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
         assert_eq!(status.message, message);
     }
 

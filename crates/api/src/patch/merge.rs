@@ -16,6 +16,9 @@ pub enum Error {
 
 /// Merges `patch` into `current`.
 ///
+/// Objects that the patch reaches come out sorted by name, as from upstream: the text of the
+/// outcome is shown in errors.
+///
 /// An array as the patch replaces the whole document; decoding it as an object then fails, with
 /// the decoder's error.
 ///
@@ -54,6 +57,7 @@ fn merge_fields(fields: &mut Map, patch: Map) {
             }
         }
     }
+    fields.sort();
 }
 
 /// Removes null fields at every depth; null items of arrays stay.

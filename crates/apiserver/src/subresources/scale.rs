@@ -4,6 +4,7 @@ use api::codec::json::Duplicates;
 use api::codec::json;
 use api::codec::yaml;
 use api::field::{FieldErrors, Path};
+use api::managed::{ReplicasPath, from_scale, to_scale};
 use api::patch as patches;
 use api::selector::LabelSelector;
 use api::status::Status;
@@ -49,24 +50,36 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Bytes
             let Some(Current { tree, .. }) = current else {
                 return Err(Status::not_found(served.group_resource(), &info.name));
             };
-            let scale = change.apply(context, &of(tree))?;
+            let version = served.api_version();
+            let paths = [ReplicasPath { version: &version, path: Some(&["spec", "replicas"]) }];
+            let owners = tree.get("metadata").get("managedFields");
+            let mut old = of(tree);
+            put_owners(&mut old, to_scale(owners, &paths).map_err(Status::internal)?);
+            let scale = change.apply(context, &old, &manager)?;
             check(&scale, &info.name)?;
             let mut new = tree.clone();
+            let scale_owners = scale.get("metadata").get("managedFields");
+            put_owners(&mut new, from_scale(owners, scale_owners, &version, &paths).map_err(Status::internal)?);
             new.set("spec.replicas", scale.i64_at("spec.replicas").unwrap_or_default());
             // The scale's own version and identity are the preconditions.
-            for key in ["metadata.resourceVersion", "metadata.uid"] {
-                match scale.str_at(key) {
-                    "" => drop(new.remove(key)),
-                    text => new.set(key, text),
-                }
+            write.check_uid(&scale, tree)?;
+            match scale.str_at("metadata.resourceVersion") {
+                "" => drop(new.remove("metadata.resourceVersion")),
+                text => new.set("metadata.resourceVersion", text),
             }
-            managed::on_update(&mut new, tree, served, &manager, "scale", context.now);
             Ok(new)
         })
         .await?;
     match written {
         Written::Stored(entry) => answer(context, &of(&view.tree(&entry, entry.mod_revision)?)),
         Written::Tree(tree) => answer(context, &of(&tree)),
+    }
+}
+
+fn put_owners(object: &mut Value, owners: Option<Value>) {
+    match owners {
+        Some(owners) => object.set("metadata.managedFields", owners),
+        None => drop(object.remove("metadata.managedFields")),
     }
 }
 
@@ -133,6 +146,7 @@ enum Kind {
     JsonPatch(patches::json::Patch),
     /// Merge and strategic merge are the same here: a Scale has no lists.
     Merge(Value),
+    Apply(Value),
 }
 
 // === impl Requested ===
@@ -157,7 +171,7 @@ impl Requested {
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
                 Kind::Merge(json::parse(body).map_err(|error| bad(&error))?)
             }
-            "application/apply-patch+yaml" => Kind::Merge(yaml::parse(body).map_err(|error| bad(&error))?),
+            "application/apply-patch+yaml" => Kind::Apply(yaml::parse(body).map_err(|error| bad(&error))?),
             other => {
                 return Err(Status::unsupported_media_type(format!(
                     "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml; got {other}"
@@ -167,14 +181,32 @@ impl Requested {
         Ok(Requested { options, kind })
     }
 
-    fn apply(&self, context: &Context, current: &Value) -> Result<Value, Status> {
-        let patched = match &self.kind {
-            Kind::Replace(scale) => return Ok(scale.clone()),
+    /// The new scale with its owners.
+    fn apply(&self, context: &Context, current: &Value, manager: &str) -> Result<Value, Status> {
+        let mut scale = match &self.kind {
+            Kind::Replace(scale) => scale.clone(),
+            Kind::Apply(config) => {
+                let force = self.options.force == Some(true);
+                let applied = managed::apply_scale(config, current, manager, force, context.now)?;
+                return self.typed(context, applied);
+            }
+            _ => self.typed(context, self.patched(current)?)?,
+        };
+        managed::on_scale(&mut scale, current, manager, context.now)?;
+        Ok(scale)
+    }
+
+    fn patched(&self, current: &Value) -> Result<Value, Status> {
+        Ok(match &self.kind {
+            Kind::Replace(scale) | Kind::Apply(scale) => scale.clone(),
             Kind::JsonPatch(patch) => patch.apply(current.clone()).map_err(Status::from)?,
             Kind::Merge(patch) => patches::merge::apply(current.clone(), patch.clone()).map_err(Status::from)?,
-        };
+        })
+    }
+
+    fn typed(&self, context: &Context, scale: Value) -> Result<Value, Status> {
         let expected = Expected::kind("autoscaling", "v1", "Scale")?;
-        decode::tree_of(context, patched, &Duplicates::default(), &expected, FieldValidation::Warn)
+        decode::tree_of(context, scale, &Duplicates::default(), &expected, FieldValidation::Warn)
             .map(|typed| typed.0)
             .map_err(Status::bad_request)
     }

@@ -2,13 +2,14 @@
 //!
 //! Upstream: `apiserver/pkg/endpoints/handlers/patch.go`.
 
-use api::codec::json::Duplicates;
-use api::codec::json;
+use api::codec::json::{self, Duplicates};
 use api::codec::yaml;
+use api::decode::{Decoded, canonicalize, decode_with_duplicates};
 use api::field::{FieldErrors, Path};
 use api::patch;
-use api::status::Status;
-use api::value::Value;
+use api::registry::Registry;
+use api::status::{Details, Status};
+use api::value::{Map, Value};
 use bytes::Bytes;
 use client::Body;
 use http::{Response, StatusCode};
@@ -16,7 +17,7 @@ use http::{Response, StatusCode};
 use super::write::{Current, Write};
 use crate::api::Api;
 use crate::context::Context;
-use crate::decode::{self, Expected, Typed};
+use crate::decode::{self, Expected};
 use crate::managed;
 use crate::request::options::{FieldValidation, WriteOptions};
 use crate::served::Served;
@@ -43,7 +44,7 @@ pub async fn patch(api: &Api, context: &Context, served: &Served, body: Bytes) -
     let options = WriteOptions::parse_patch(&context.query, kind == PatchType::Apply)?;
     context.accept()?;
     let info = &context.info;
-    let patch = Patch::parse(kind, &body, context, served, &options)?;
+    let patch = Patch::parse(kind, &body, &options)?;
     let manager = context.field_manager(&options.field_manager);
     let write = Write {
         api,
@@ -63,15 +64,19 @@ pub async fn patch(api: &Api, context: &Context, served: &Served, body: Bytes) -
 fn patch_type(content_type: Option<&str>) -> Result<PatchType, Status> {
     let name = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     PATCH_TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
-        Status::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: {}",
-            PATCH_TYPES.map(|(name, _)| name).join(", ")
-        ))
+        let mut status = Status::unsupported_media_type("415: Unsupported Media Type");
+        status.details = Some(Details::default());
+        status
     })
 }
 
-/// A parsed patch.
-enum Patch {
+/// A parsed patch, and what strict reading of its text complains about.
+struct Patch {
+    change: Change,
+    complaints: Vec<String>,
+}
+
+enum Change {
     Json(patch::json::Patch),
     Merge(Value),
     Strategic(Value),
@@ -81,118 +86,202 @@ enum Patch {
 // === impl Patch ===
 
 impl Patch {
-    fn parse(
-        kind: PatchType,
-        body: &Bytes,
-        context: &Context,
-        served: &Served,
-        options: &WriteOptions,
-    ) -> Result<Patch, Status> {
-        let bad = |error: &dyn std::fmt::Display| Status::bad_request(format!("error decoding patch: {error}"));
-        let parsed = match kind {
-            PatchType::Apply => yaml::parse_strict(body)
-                .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?,
-            _ => json::parse_strict(body).map_err(|error| bad(&error))?,
-        };
-        let mut strict: Vec<String> =
-            parsed.duplicates.paths.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
+    fn parse(kind: PatchType, body: &Bytes, options: &WriteOptions) -> Result<Patch, Status> {
         let checked = options.field_validation != FieldValidation::Ignore;
-        let patch = match kind {
+        if kind == PatchType::Apply {
+            return Patch::parse_applied(body);
+        }
+        let parsed = json::parse_strict(body).map_err(|_| Status::bad_request("invalid JSON patch"))?;
+        let mut complaints: Vec<String> = Vec::new();
+        if checked {
+            let prefix = if kind == PatchType::Json { "json patch " } else { "" };
+            let duplicate = |path: &String| format!("{prefix}duplicate field \"{path}\"");
+            complaints.extend(parsed.duplicates.paths.iter().map(duplicate));
+        }
+        let change = match kind {
             PatchType::Json => {
-                let (patch, unknown) = patch::json::Patch::decode(parsed.value, checked).map_err(Status::from)?;
-                strict.extend(unknown);
-                Patch::Json(patch)
+                let (patch, unknown) = patch::json::Patch::decode(parsed.value, checked)?;
+                complaints.extend(unknown);
+                Change::Json(patch)
             }
-            PatchType::Merge => Patch::Merge(parsed.value),
-            PatchType::Strategic => Patch::Strategic(parsed.value),
-            PatchType::Apply => {
-                check_applied(&parsed.value, served, &context.info)?;
-                Patch::Apply(parsed.value)
+            PatchType::Merge if checked && !matches!(parsed.value, Value::Object(_) | Value::Null) => {
+                return Err(Status::bad_request(format!("error decoding patch: {}", no_object(&parsed.value))));
+            }
+            PatchType::Merge => Change::Merge(parsed.value),
+            PatchType::Strategic => Change::Strategic(parsed.value),
+            PatchType::Apply => Change::Apply(parsed.value),
+        };
+        Ok(Patch { change, complaints })
+    }
+
+    fn parse_applied(body: &Bytes) -> Result<Patch, Status> {
+        // What looks like JSON gets as far as the decoder upstream.
+        let looks_like_json = body.trim_ascii_start().starts_with(b"{");
+        let parsed = yaml::parse_strict(body).map_err(|error| match looks_like_json {
+            true => Status::bad_request(format!("error decoding patch: error converting YAML to JSON: {error}")),
+            false => Status::bad_request(format!("error encoding patch: {error}")),
+        })?;
+        let config = match parsed.value {
+            Value::Null => Value::Object(Map::new()),
+            Value::Object(fields) => Value::Object(fields),
+            other => {
+                let why = format!("error unmarshaling JSON: while decoding JSON: {}", no_object(&other));
+                return Err(Status::bad_request(format!("error decoding patch: {why}")));
             }
         };
-        match (options.field_validation, strict.is_empty()) {
-            (FieldValidation::Strict, false) => {
-                Err(Status::bad_request(format!("error strict decoding patch: {}", strict.join(", "))))
-            }
-            (FieldValidation::Warn, false) => {
-                strict.into_iter().for_each(|one| context.warn(one));
-                Ok(patch)
-            }
-            _ => Ok(patch),
-        }
+        Ok(Patch { change: Change::Apply(config), complaints: parsed.duplicates.said })
     }
 
     /// The new object, in the served version.
     fn change(&self, write: &Write<'_>, current: Option<Current<'_>>, manager: &str) -> Result<Value, Status> {
-        let (context, served) = (write.context, write.served);
-        if let Patch::Apply(applied) = self {
-            return managed::apply(write, applied, current.map(|current| current.tree), manager);
-        }
-        let Some(Current { tree: old, .. }) = current else {
-            return Err(Status::not_found(served.group_resource(), write.name));
+        let (served, namespace) = (write.served, write.namespace);
+        let mut new = match (&self.change, current) {
+            (Change::Apply(config), current) => {
+                let new = managed::apply(write, config, current.as_ref().map(|current| current.tree), manager)?;
+                self.complain_of_applied(write)?;
+                let uid = new.str_at("metadata.uid");
+                if current.is_none() && !uid.is_empty() {
+                    let why = format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                    );
+                    return Err(Status::conflict(served.group_resource(), write.name, &why));
+                }
+                new
+            }
+            (_, None) => return Err(Status::not_found(served.group_resource(), write.name)),
+            (_, Some(Current { tree: old, .. })) => {
+                let mut new = self.patched(write, old)?;
+                decode::apply_defaults(&mut new, served);
+                managed::on_update(&mut new, old, served, manager, write.subresource, write.context.now);
+                new
+            }
         };
-        let (schema, id) = served.schema();
-        let patched = match self {
-            Patch::Json(patch) => patch.apply(old.clone())?,
-            Patch::Merge(patch) | Patch::Apply(patch) => patch::merge::apply(old.clone(), patch.clone())?,
-            Patch::Strategic(patch) => patch::strategic::apply(old.clone(), patch.clone(), schema, id)?,
-        };
-        let expected = Expected::of(served);
-        let validation = write.options.field_validation;
-        let shown = |tree: &Value| {
-            let mut text = Vec::new();
-            json::write(tree, &mut text);
-            String::from_utf8_lossy(&text).into_owned()
-        };
-        let text = shown(&patched);
-        let Typed(mut new) = decode::tree_of(context, patched, &Duplicates::default(), &expected, validation).map_err(|why| {
-            let mut errors = FieldErrors::new();
-            errors.invalid(&Path::new("patch"), text.as_str(), why);
-            errors.into_status("", "", "")
-        })?;
-        check_identity(&new, old, served)?;
-        decode::apply_defaults(&mut new, served);
-        managed::on_update(&mut new, old, served, manager, write.subresource, context.now);
+        super::set_namespace(&mut new, served, namespace)?;
+        super::update::check_name(&new, write.name)?;
         Ok(new)
     }
-}
 
-/// Kind and version are the resource's own; a patch can't turn an object into another kind.
-fn check_identity(new: &Value, old: &Value, served: &Served) -> Result<(), Status> {
-    for key in ["kind", "apiVersion"] {
-        if new.str_at(key) != old.str_at(key) {
-            return Err(Status::bad_request(format!(
-                "{key} of {} can't be changed by a patch: {} is not {}",
-                served.group_resource(),
-                new.str_at(key),
-                old.str_at(key)
-            )));
+    fn complain_of_applied(&self, write: &Write<'_>) -> Result<(), Status> {
+        match write.options.field_validation {
+            FieldValidation::Strict if !self.complaints.is_empty() => {
+                Err(Status::bad_request(format!("error strict decoding patch: {}", self.complaints.join(", "))))
+            }
+            FieldValidation::Warn => {
+                self.complaints.iter().for_each(|one| write.context.warn(one));
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
-    Ok(())
+
+    /// The patched object as its Go type would hold it.
+    fn patched(&self, write: &Write<'_>, old: &Value) -> Result<Value, Status> {
+        let served = write.served;
+        let (schema, id) = served.schema();
+        let validation = write.options.field_validation;
+        let tree = self.run(served, old)?;
+        let strategic = matches!(self.change, Change::Strategic(_));
+        let typed = match strategic {
+            true => patch::strategic::check_types(&tree, schema, id),
+            false => check_type_meta(&tree, served),
+        };
+        // Strictness is ours here: what the patch's text complains about comes first.
+        let mode = if validation == FieldValidation::Ignore { FieldValidation::Ignore } else { FieldValidation::Warn };
+        let decoded = typed.and_then(|()| {
+            decode_with_duplicates(schema, id, tree, &Duplicates::default(), mode).map_err(|error| error.to_string())
+        });
+        let Decoded { mut value, warnings: mut unknown } = decoded.map_err(|why| self.invalid(served, old, &why))?;
+        if strategic {
+            unknown.sort();
+        }
+        let complaints: Vec<&String> = self.complaints.iter().chain(&unknown).collect();
+        match validation {
+            FieldValidation::Strict if !complaints.is_empty() => {
+                let said: Vec<&str> = complaints.iter().map(|one| one.as_str()).collect();
+                return Err(self.invalid(served, old, &format!("strict decoding error: {}", said.join(", "))));
+            }
+            FieldValidation::Warn => complaints.into_iter().for_each(|one| write.context.warn(one)),
+            _ => {}
+        }
+        decode::set_type(&mut value, &Expected::of(served));
+        Ok(value)
+    }
+
+    fn run(&self, served: &Served, old: &Value) -> Result<Value, Status> {
+        let (schema, id) = served.schema();
+        Ok(match &self.change {
+            Change::Json(patch) => patch.apply(old.clone())?,
+            Change::Merge(patch) | Change::Apply(patch) => patch::merge::apply(old.clone(), patch.clone())?,
+            Change::Strategic(patch) => patch::strategic::apply(old.clone(), patch.clone(), schema, id)?,
+        })
+    }
+
+    /// The outcome with the fields in Go's order, for showing it.
+    fn run_in_order(&self, served: &Served, old: &Value) -> Result<Value, Status> {
+        let (schema, id) = served.schema();
+        let mut old = old.clone();
+        canonicalize(schema, id, &mut old).map_err(Status::internal)?;
+        self.run(served, &old)
+    }
+
+    /// The answer to an outcome that is no such object: it shows the outcome, or for a strategic
+    /// merge patch the patch.
+    fn invalid(&self, served: &Served, old: &Value, why: &str) -> Status {
+        let shown = match &self.change {
+            Change::Strategic(patch) => patch::strategic::shown(patch),
+            _ => match self.run_in_order(served, old) {
+                Ok(tree) => String::from_utf8_lossy(&json::to_vec(&tree)).into_owned(),
+                Err(status) => return status,
+            },
+        };
+        let mut errors = FieldErrors::new();
+        errors.invalid(&Path::new("patch"), shown.as_str(), why);
+        errors.into_status("", "", "")
+    }
 }
 
-/// What an applied configuration must say of itself.
-fn check_applied(tree: &Value, served: &Served, info: &crate::request::RequestInfo) -> Result<(), Status> {
-    let version = served.api_version();
-    if tree.str_at("apiVersion").is_empty() || tree.str_at("kind").is_empty() {
-        return Err(Status::bad_request("error decoding patch: apiVersion and kind must be set in an applied object"));
+/// A patch may say another kind or version; it is then decoded as that, which mostly fails.
+fn check_type_meta(tree: &Value, served: &Served) -> Result<(), String> {
+    if !matches!(tree, Value::Object(_)) {
+        let into = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+        let kind = kind_of(tree);
+        return Err(format!("couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {into}"));
     }
-    if tree.str_at("apiVersion") != version {
-        let why = format!(
-            "Incorrect version specified in apply patch. Specified patch version: {}, expected: {version}",
-            tree.str_at("apiVersion")
-        );
-        return Err(Status::bad_request(why));
+    let own = served.api_version();
+    let or_own = |given: &str, own: &str| if given.is_empty() { own.to_owned() } else { given.to_owned() };
+    let version = or_own(tree.str_at("apiVersion"), &own);
+    let kind = or_own(tree.str_at("kind"), served.kind());
+    if version == own && kind == served.kind() {
+        return Ok(());
     }
-    if tree.get("metadata").field("managedFields").is_some() {
-        return Err(Status::bad_request("metadata.managedFields must be nil"));
-    }
-    match tree.str_at("metadata.name") {
-        name if name == info.name => Ok(()),
-        name => Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({})",
-            info.name
-        ))),
+    let (group, short) = version.split_once('/').unwrap_or(("", &version));
+    let registry = Registry::builtin();
+    let Some(id) = registry.kind(group, short, &kind) else {
+        return Err(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""));
+    };
+    let as_that = decode_with_duplicates(
+        api::schema::builtin(),
+        id,
+        tree.clone(),
+        &Duplicates::default(),
+        FieldValidation::Ignore,
+    );
+    as_that.map_err(|error| error.to_string())?;
+    Err(format!("converting ({short}.{kind}) to ({}): unknown conversion", served.kind()))
+}
+
+/// Go's words for a JSON value that should have been an object.
+fn no_object(value: &Value) -> String {
+    format!("json: cannot unmarshal {} into Go value of type map[string]interface {{}}", kind_of(value))
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Int(_) | Value::Float(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }

@@ -39,7 +39,10 @@ pub async fn update(api: &Api, context: &Context, served: &Served, body: Bytes) 
         .update(upsert, &mut |current| {
             let mut new = tree.clone();
             match current {
-                Some(current) => managed::on_update(&mut new, current.tree, served, &manager, subresource, context.now),
+                Some(current) => {
+                    write.check_uid(&new, current.tree)?;
+                    managed::on_update(&mut new, current.tree, served, &manager, subresource, context.now);
+                }
                 None => managed::on_create(&mut new, served, &manager, context.now),
             }
             Ok(new)
@@ -48,7 +51,8 @@ pub async fn update(api: &Api, context: &Context, served: &Served, body: Bytes) 
     write.respond(&written, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
 
-fn check_name(tree: &Value, name: &str) -> Result<(), Status> {
+/// The object's name must be that of the request.
+pub(super) fn check_name(tree: &Value, name: &str) -> Result<(), Status> {
     match tree.str_at("metadata.name") {
         own if own == name => Ok(()),
         "" => Err(Status::bad_request(format!(

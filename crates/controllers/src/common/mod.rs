@@ -12,5 +12,4 @@ pub mod pods;
 pub mod read_back;
 pub mod revisions;
 pub mod selectors;
-pub mod services;
 pub mod tree;

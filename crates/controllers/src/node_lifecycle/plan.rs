@@ -112,39 +112,39 @@ mod tests {
         &[("Ready", "True")],
         &["node.kubernetes.io/not-ready:NoSchedule", "a:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"],
         true,
-        Some(vec!["a:NoSchedule"])
+        Some(&["a:NoSchedule"])
     )]
     #[case::settled(&[("Ready", "True"), ("DiskPressure", "False")], &["a:NoExecute"], true, None)]
     #[case::not_ready(
         &[("Ready", "False")],
         &[],
         true,
-        Some(vec!["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"])
+        Some(&["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"])
     )]
     #[case::no_node_is_ready(
         &[("Ready", "False")],
         &["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"],
         false,
-        Some(vec!["node.kubernetes.io/not-ready:NoSchedule"])
+        Some(&["node.kubernetes.io/not-ready:NoSchedule"])
     )]
     #[case::not_ready_becomes_unreachable(
         &[("Ready", "Unknown")],
         &["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"],
         true,
-        Some(vec!["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"])
+        Some(&["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"])
     )]
     #[case::pressure(
         &[("Ready", "True"), ("MemoryPressure", "True")],
         &[],
         true,
-        Some(vec!["node.kubernetes.io/memory-pressure:NoSchedule"])
+        Some(&["node.kubernetes.io/memory-pressure:NoSchedule"])
     )]
     #[case::registered_with_a_taint(&[], &["node.kubernetes.io/not-ready:NoExecute"], true, None)]
     fn by_condition(
         #[case] conditions: &[(&str, &str)],
         #[case] there: &[&str],
         #[case] may_evict: bool,
-        #[case] expected: Option<Vec<&str>>,
+        #[case] expected: Option<&[&str]>,
     ) {
         let conditions: Vec<String> =
             conditions.iter().map(|(kind, status)| format!(r#"{{"type":"{kind}","status":"{status}"}}"#)).collect();
@@ -161,7 +161,7 @@ mod tests {
             let taints = patch.array_at("spec.taints").iter();
             taints.map(|one| format!("{}:{}", one.str_at("key"), one.str_at("effect"))).collect::<Vec<_>>()
         });
-        assert_eq!(got, expected.map(|list| list.into_iter().map(str::to_owned).collect()));
+        assert_eq!(got, expected.map(|list| list.iter().map(|one| (*one).to_owned()).collect()));
     }
 
     #[test]

@@ -12,11 +12,15 @@
 //! | `$deleteFromPrimitiveList/F: […]` | these items leave the list `F` |
 //! | `$setElementOrder/F: […]` | the order of the list `F` after merging |
 //!
-//! [`meta`] reads the schema, [`list`] merges lists, [`order`] puts them in order.
+//! `meta` reads the schema, `list` merges lists, `order` puts them in order; [`check_types`] words
+//! what is wrong with the outcome.
 
+mod convert;
 mod list;
 mod meta;
 mod order;
+
+pub use convert::{check_types, shown};
 
 use super::{gofmt, unprocessable};
 use crate::schema::{Schema, StructId};

@@ -170,7 +170,6 @@ impl Write<'_> {
         let new = change(Some(Current { tree: &old_served, entry }))?;
         let old = self.served.to_stored(old_served)?;
         let mut new = self.served.to_stored(new)?;
-        self.check_uid(&new, &old)?;
         self.admit(Operation::Update, &mut new, Some(&old)).await?;
         dedup_owners(&mut new, self.context);
         let conditional = self.check_revision(&mut new, entry)?;
@@ -207,7 +206,11 @@ impl Write<'_> {
         commit::commit(self.api, self.served, change, self.options.dry_run, origin).await
     }
 
-    fn check_uid(&self, new: &Value, old: &Value) -> Result<(), Status> {
+    /// The object of a PUT may name the UID of the one that it is to replace; a patch's may not.
+    ///
+    /// # Errors
+    /// 409 where it is another object.
+    pub fn check_uid(&self, new: &Value, old: &Value) -> Result<(), Status> {
         let (wanted, uid) = (new.str_at("metadata.uid"), old.str_at("metadata.uid"));
         if wanted.is_empty() || wanted == uid {
             return Ok(());
@@ -231,6 +234,11 @@ impl Write<'_> {
                 Err(errors.into_status(of.group, of.resource, self.name))
             }
             version if version == entry.mod_revision.to_string() => Ok(true),
+            version if version.parse::<u64>().is_err() => {
+                // Upstream gives this error no status of its own.
+                let quoted = api::field::go_quote(version);
+                Err(Status::new(500, "", format!("strconv.ParseUint: parsing {quoted}: invalid syntax")))
+            }
             _ => Err(Status::modified(of, self.name)),
         }
     }

@@ -1,0 +1,202 @@
+"""Sends patch requests to an upstream API server and writes what it answers.
+
+    python3 requests.py URL TOKEN OUTPUT
+
+Each line: [request, code, answer, warnings]; what differs from run to run is "*". Replayed against
+our own server by crates/apiserver/tests/patches.rs. The server is a fresh one, with etcd and
+--disable-admission-plugins=ServiceAccount; the token is that of a user in system:masters.
+"""
+import copy, json, re, ssl, sys, urllib.error, urllib.request
+
+BASE, TOKEN, OUTPUT = sys.argv[1:]
+ctx=ssl._create_unverified_context()
+def send(r):
+    req=urllib.request.Request(BASE+r["path"],method=r["method"],data=r.get("body","").encode() if "body" in r else None)
+    req.add_header("Authorization","Bearer "+TOKEN)
+    req.add_header("Accept","application/json")
+    if "type" in r: req.add_header("Content-Type",r["type"])
+    req.add_header("User-Agent",r.get("agent","kubectl/v1.37.2"))
+    try:
+        a=urllib.request.urlopen(req,context=ctx)
+    except urllib.error.HTTPError as e:
+        a=e
+    body=a.read()
+    warnings=[v for k,v in a.headers.items() if k.lower()=="warning"]
+    return a.status if hasattr(a,'status') else a.code, json.loads(body) if body else None, warnings
+J="application/json-patch+json"; M="application/merge-patch+json"; S="application/strategic-merge-patch+json"; A="application/apply-patch+yaml"
+CM="/api/v1/namespaces/default/configmaps"
+DEP="/apis/apps/v1/namespaces/default/deployments"
+out=[]
+def post(path,obj,**k): return dict(method="POST",path=path,type="application/json",body=json.dumps(obj),**k)
+def put(path,obj,**k): return dict(method="PUT",path=path,type="application/json",body=json.dumps(obj),**k)
+def patch(t,path,body,**k): return dict(method="PATCH",path=path,type=t,body=body if isinstance(body,str) else json.dumps(body),**k)
+def get(path): return dict(method="GET",path=path)
+def delete(path): return dict(method="DELETE",path=path)
+cm=lambda name,data: {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":name},"data":data}
+a=CM+"/a"
+R=[
+ post(CM,cm("a",{"a":"1","b":"2"}),agent="kubectl/v1.37.2 (linux/amd64)"),
+ # JSON patch
+ patch(J,a,[{"op":"replace","path":"/data/a","value":"9"},{"op":"add","path":"/data/c","value":"3"}],agent="one/1"),
+ patch(J,a,[{"op":"test","path":"/data/a","value":"no"}]),
+ patch(J,a,[{"op":"remove","path":"/data/nothing"}]),
+ patch(J,a,[{"op":"replace","path":"/data/a"}]),
+ patch(J,a,"[{"),
+ patch(J,a,""),
+ patch(J,a,"null"),
+ patch(J,a,"{}"),
+ patch(J,a+"?fieldValidation=Ignore","{}"),
+ patch(J,a,"[1]"),
+ patch(J,a+"?fieldValidation=Ignore","[1]"),
+ patch(J,a,'[{"op":5}]'),
+ patch(J,a,[{"op":"add","path":"/data/d","value":"1","extra":1}]),
+ patch(J,a+"?fieldValidation=Strict",[{"op":"add","path":"/data/d","value":"2","extra":1}]),
+ patch(J,a+"?fieldValidation=Strict",'[{"op":"add","path":"/data/d","value":"2","path":"/data/e"}]'),
+ patch(J,a,'[{"op":"add","path":"/data/d","value":"2","path":"/data/e"}]'),
+ patch(J,a,[{"op":"add","path":"/data/d","value":5}]),
+ patch(J,a,[{"op":"add","path":"/nothing","value":5}]),
+ patch(J,a+"?fieldValidation=Strict",[{"op":"add","path":"/nothing","value":5}]),
+ patch(J,a+"?fieldValidation=Ignore",[{"op":"add","path":"/nothing","value":5}]),
+ patch(J,a,[{"op":"replace","path":"/kind","value":"Secret"}]),
+ patch(J,a,[{"op":"replace","path":"/apiVersion","value":"v2"}]),
+ patch(J,a,[{"op":"remove","path":"/kind"}]),
+ patch(J,a,[{"op":"replace","path":"/metadata/name","value":"b"}]),
+ patch(J,a,[{"op":"replace","path":"","value":[]}]),
+ patch(J,a,[{"op":"replace","path":"","value":{}}]),
+ # merge patch
+ patch(M,a,{"data":{"a":None,"m":"1"}},agent="two/1"),
+ patch(M,a,"[]"), patch(M,a,"null"), patch(M,a,"5"), patch(M,a,"{"),
+ patch(M,a+"?fieldValidation=Ignore","5"),
+ patch(M,a,{"data":{"a":{}}}),
+ patch(M,a,{"metadata":{"labels":{"x":1}}}),
+ patch(M,a,{"nothing":1,"metadata":{"other":2}}),
+ patch(M,a+"?fieldValidation=Strict",{"nothing":1,"metadata":{"other":2}}),
+ patch(M,a+"?fieldValidation=Strict",'{"data":{"q":"1","q":"2"}}'),
+ patch(M,a,'{"data":{"q":"1","q":"2"}}'),
+ patch(M,a,{"metadata":{"name":"b"}}),
+ patch(M,a,{"metadata":{"namespace":"other"}}),
+ patch(M,a,{"metadata":{"uid":"other"}}),
+ patch(M,a,{"metadata":{"resourceVersion":"1"}}),
+ patch(M,a,{"metadata":{"resourceVersion":"x"}}),
+ patch(M,a,{"kind":"Secret"}),
+ patch(M,a,{"apiVersion":"apps/v1"}),
+ patch(M,a,{"metadata":{"labels":{"bad key!":"1"}}}),
+ patch(M,a,{"metadata":{"managedFields":[{}]}}),
+ get(a),
+ patch(M,CM+"/missing",{"data":{"a":"1"}}),
+ patch(M,a+"?fieldValidation=Other",{"data":{"a":"1"}}),
+ patch(M,a+"?fieldManager=x&force=true",{"data":{"a":"1"}}),
+ patch(M,a+"?dryRun=All",{"data":{"dry":"1"}}),
+ patch("application/json",a,{"data":{}}),
+ patch("text/plain",a,{"data":{}}),
+ dict(method="PATCH",path=a,body="{}"),
+ # strategic
+ patch(S,a,{"data":{"s":"1","$patch":"nothing"}}),
+ patch(S,a,{"data":{"s":"1","$patch":"replace"}},agent="three/1"),
+ patch(S,a,"[]"), patch(S,a,"{"), patch(S,a,"5"),
+ patch(S,a+"?fieldValidation=Ignore","[]"),
+ patch(S,a,{"data":{"s":5}}),
+ patch(S,a,{"nothing":1}),
+ patch(S,a+"?fieldValidation=Strict",{"nothing":1,"metadata":{"labels":{"a":"b"}}}),
+ patch(S,a+"?fieldValidation=Strict",'{"data":{"q":"1","q":"2"}}'),
+ patch(S,a,{"data":{"$retainKeys":"x"}}),
+ patch(S,a,{"metadata":{"finalizers":[["x"]]}}),
+ patch(S,a,{"metadata":{"ownerReferences":[{"name":"x"}]}}),
+ patch(S,a,{"$setElementOrder/nothing":["x"]}),
+ patch(S,a,{"metadata":{"name":"b"}}),
+ get(a),
+ # apply
+ patch(A,CM+"/n",cm("n",{"a":"1"})),
+ patch(A,CM+"/n?fieldManager=one",cm("n",{"a":"1","b":"1"})),
+ patch(A,CM+"/n?fieldManager=one",cm("n",{"a":"1","b":"1"})),
+ patch(A,CM+"/n?fieldManager=two",cm("n",{"a":"2"})),
+ patch(A,CM+"/n?fieldManager=two&force=true",cm("n",{"a":"2"})),
+ patch(A,CM+"/n?fieldManager=one",cm("n",{"b":"3"})),
+ patch(A,CM+"/n?fieldManager=one",cm("n",{})),
+ patch(A,CM+"/n?fieldManager=one",cm("m",{"b":"3"})),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","data":{"x":"1"}}),
+ patch(A,CM+"/n?fieldManager=one",{"kind":"ConfigMap","metadata":{"name":"n"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","metadata":{"name":"n"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"Secret","metadata":{"name":"n"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v2","kind":"ConfigMap","metadata":{"name":"n"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"n","managedFields":[]}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"n","namespace":"other"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"n","uid":"x"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"n","resourceVersion":"1"}}),
+ patch(A,CM+"/new?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"new","uid":"x"}}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"n"},"nothing":1}),
+ patch(A,CM+"/n?fieldManager=one",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"n"},"data":{"a":1}}),
+ patch(A,CM+"/n?fieldManager=one","{"), patch(A,CM+"/n?fieldManager=one","[]"), patch(A,CM+"/n?fieldManager=one","a: b: c"), patch(A,CM+"/n?fieldManager=one",""),
+ patch(A,CM+"/n?fieldManager=one","apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: n\ndata:\n  a: '2'\n  a: '2'\n"),
+ patch(A,CM+"/n?fieldManager=one&fieldValidation=Strict","apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: n\ndata:\n  a: '2'\n  a: '2'\n"),
+ patch(A,CM+"/n?fieldManager=one&fieldValidation=Ignore","apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: n\ndata:\n  y: '2'\n"),
+ patch(A,CM+"/n?fieldManager="+"x"*129,cm("n",{})),
+ patch(A,CM+"/n?fieldManager=one&dryRun=All",cm("n",{"dry":"1"})),
+ patch(A,"/api/v1/namespaces/missing/configmaps/n?fieldManager=one",cm("n",{"a":"1"})),
+ get(CM+"/n"),
+ delete(CM+"/n"),
+ delete(CM+"/a"),
+ # kubectl's client-side apply, then server-side
+ post(CM+"?fieldManager=kubectl-client-side-apply",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"k","annotations":{"kubectl.kubernetes.io/last-applied-configuration":'{"apiVersion":"v1","data":{"a":"1","b":"1"},"kind":"ConfigMap","metadata":{"annotations":{},"name":"k","namespace":"default"}}\n'}},"data":{"a":"1","b":"1"}}),
+ patch(A,CM+"/k?fieldManager=kubectl",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"k","namespace":"default"},"data":{"a":"2"}}),
+ patch(A,CM+"/k?fieldManager=other",{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"k","namespace":"default"},"data":{"a":"3","b":"3"}}),
+ delete(CM+"/k"),
+]
+dep={"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","labels":{"app":"d"}},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"d"}},"template":{"metadata":{"labels":{"app":"d"}},"spec":{"containers":[{"name":"c","image":"nginx:1","ports":[{"containerPort":80}],"env":[{"name":"A","value":"1"}]}],"volumes":[{"name":"v","emptyDir":{}}]}}}}
+def without(d,*path):
+    d=copy.deepcopy(d); x=d
+    for p in path[:-1]: x=x[p]
+    del x[path[-1]]; return d
+def with_(d,value,*path):
+    d=copy.deepcopy(d); x=d
+    for p in path[:-1]: x=x[p]
+    x[path[-1]]=value; return d
+D=DEP+"/d"
+R+=[
+ patch(A,D+"?fieldManager=kubectl",dep),
+ get(D),
+ patch(S,D,{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"nginx:2"}]}}}},agent="set/1"),
+ patch(S,D,{"spec":{"strategy":{"$retainKeys":["type"],"type":"Recreate"}}},agent="set/1"),
+ patch(S,D,{"spec":{"template":{"spec":{"containers":[{"name":"c","ports":[{"containerPort":80,"$patch":"delete"},{"containerPort":81}]}]}}}},agent="set/1"),
+ patch(S,D,{"spec":{"replicas":"x"}}),
+ patch(S,D,{"spec":{"replicas":-1}}),
+ patch(S,D,{"spec":{"template":{"spec":{"containers":[{"image":"x"}]}}}}),
+ patch(S,D+"?fieldValidation=Strict",{"spec":{"template":{"spec":{"containers":[{"name":"c","imagee":"x"}]}}}}),
+ patch(J,D,[{"op":"replace","path":"/spec/replicas","value":"x"}]),
+ patch(M,D,{"spec":{"selector":{"matchLabels":{"app":"other"}}}}),
+ patch(A,D+"?fieldManager=kubectl",dep),
+ patch(A,D+"?fieldManager=kubectl&force=true",without(dep,"spec","replicas")),
+ patch(A,D+"?fieldManager=kubectl",with_(dep,[{"containerPort":80,"protocol":"TCP"},{"containerPort":80}],"spec","template","spec","containers",0,"ports")),
+ patch(A,D+"?fieldManager=kubectl",with_(dep,"x","spec","replicas")),
+ patch(A,D+"/status?fieldManager=st",{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"status":{"replicas":3}}),
+ patch(M,D+"/status",{"status":{"replicas":4},"spec":{"replicas":9}},agent="ctl/1"),
+ patch(M,D+"/scale",{"spec":{"replicas":5}},agent="sc/1"),
+ get(D),
+ delete(D),
+]
+def scrub(o):
+    if isinstance(o,dict):
+        m=o.get("metadata")
+        if isinstance(m,dict):
+            for k in ("uid","creationTimestamp"):
+                if k in m: m[k]="*"
+            m.pop("resourceVersion",None)
+            for e in m.get("managedFields") or []:
+                if "time" in e: e["time"]="*"
+    return o
+# Answers show whole objects as text in places.
+QUOTED=re.compile(r'(\\*"(?:uid|resourceVersion|creationTimestamp|time)\\*":\\*")[^"\\]*')
+def plain(value):
+    if isinstance(value,str): return QUOTED.sub(r'\1*',value)
+    if isinstance(value,list): return [plain(one) for one in value]
+    if isinstance(value,dict): return {key:plain(one) for key,one in value.items()}
+    return value
+for r in R:
+    code,body,warn=send(r)
+    body=scrub(body)
+    if isinstance(body,dict) and body.get("kind")=="Status":
+        body=plain(body)
+        if body.get("details") and "uid" in body["details"]: body["details"]["uid"]="*"
+    out.append(json.dumps([r,code,body,warn],separators=(",",":"),ensure_ascii=False))
+open(OUTPUT,"w").write("\n".join(out)+"\n")
+print(len(out))
