@@ -90,6 +90,8 @@ pub struct Config {
     pub image_gc_high_percent: u8,
     /// `imageGCLowThresholdPercent`.
     pub image_gc_low_percent: u8,
+    /// Images that are never removed, by name: runtimes before containerd 1.7 don't pin the one of sandboxes.
+    pub pinned_images: Vec<String>,
     /// `containerLogMaxSize` in bytes.
     pub log_bytes_max: u64,
     /// `containerLogMaxFiles`.
@@ -157,6 +159,7 @@ impl Config {
             image_maximum_gc_age: Duration::ZERO,
             image_gc_high_percent: 85,
             image_gc_low_percent: 80,
+            pinned_images: Vec::new(),
             log_bytes_max: 10 << 20,
             log_files_max: 5,
             log_check_interval: Duration::from_secs(10),

@@ -161,7 +161,7 @@ async fn images(kubelet: &Kubelet, ages: &mut Ages) -> Result<(), Error> {
     });
     let wanted = kubelet.workers.pods();
     let wanted = wanted.iter().flat_map(|pod| pod.all_containers()).filter_map(|(_, container)| container.image);
-    let used: HashSet<String> = names.chain(wanted).collect();
+    let used: HashSet<String> = names.chain(wanted).chain(kubelet.config.pinned_images.iter().cloned()).collect();
     let now = kubelet.now();
     ages.update(&images, &used, now);
     let disk = image_disk(kubelet).await;

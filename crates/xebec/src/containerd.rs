@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use kubelet::cri::{Runtime, v1};
 use kubelet::images::archive::{self, ImageSource};
 use kubelet::images::pause;
 use tokio::net::UnixStream;
@@ -97,9 +98,11 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 ///
 /// # Errors
 /// The images can't be packed or imported.
-pub async fn import_images(machine: &Machine) -> Result<(), Error> {
-    let marker = machine.below("containerd/images-imported");
-    if marker.exists() {
+pub async fn import_images(machine: &Machine, endpoint: &str) -> Result<(), Error> {
+    let runtime = Runtime::connect(endpoint)?;
+    let there = runtime.list_images(v1::ListImagesRequest::default()).await?.images;
+    let has = |name: &str| there.iter().any(|image| image.repo_tags.iter().any(|tag| tag == name));
+    if has(pause::NAME) && has(DEMO_IMAGE) {
         return Ok(());
     }
     let mut images = vec![pause::image().ok_or("no pause program for this machine's processor")?];
@@ -115,9 +118,7 @@ pub async fn import_images(machine: &Machine) -> Result<(), Error> {
     }
     let path = machine.below("containerd/images.tar");
     archive::write(&path, &images)?;
-    import(&machine.containerd_socket(), &path).await?;
-    fs::write(marker, "")?;
-    Ok(())
+    import(&machine.containerd_socket(), &path).await
 }
 
 /// Imports an archive of images.

@@ -7,6 +7,7 @@ use api::user::UserInfo;
 use apiserver::launch::Running;
 use apiserver::settings::Cidr;
 use client::{Given, Informers};
+use kubelet::images::pause;
 use network::dns;
 use network::pod::{PodNetwork, apply, cni};
 use network::proxy::config::Config as ProxyConfig;
@@ -47,7 +48,7 @@ impl Node<'_> {
             Some(endpoint) => endpoint.clone(),
             None => {
                 let endpoint = containerd::ensure(self.machine).await?;
-                containerd::import_images(self.machine).await?;
+                containerd::import_images(self.machine, &endpoint).await?;
                 endpoint
             }
         };
@@ -92,6 +93,8 @@ impl Node<'_> {
         config.port = self.machine.ports.kubelet;
         config.cluster_dns = self.dns_address().iter().map(IpAddr::to_string).collect();
         config.pod_cidr = node_range(self.options.cluster_cidr);
+        // They came with the binary and could be pulled from nowhere.
+        config.pinned_images = [pause::NAME, containerd::DEMO_IMAGE].map(str::to_owned).into();
         config
     }
 
