@@ -141,7 +141,7 @@ impl<N: Nft> Proxy<N> {
         if now >= part.full_sync_due {
             part.table.distrust();
         }
-        if part.dirty.is_empty() && !part.retry.is_some_and(|retry| retry <= now) && now < part.full_sync_due {
+        if part.dirty.is_empty() && part.retry.is_none_or(|retry| retry > now) && now < part.full_sync_due {
             // The first sync writes the table even when there are no Services.
             if !part.table.is_unwritten() {
                 return self.sweep(at).await;

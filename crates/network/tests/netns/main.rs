@@ -2,6 +2,8 @@
 //!
 //! Needs root, `ip`, `nft`, and, for the bridge, the CNI plugins in /usr/lib/cni.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod bridge;
 mod lab;
 mod services;

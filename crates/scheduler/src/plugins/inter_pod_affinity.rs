@@ -3,12 +3,12 @@
 
 use crate::framework::{Cycle, NodeFilter, NodeScore, Plugin, PreFilter, Rejection, SCORE_MAX, WhatIf};
 use crate::model::labels::Labels;
-use crate::model::pod::{Pod, PodTerm};
+use crate::model::pod::{Pod, PodGroup, PodTerm};
 use crate::queue::event::ClusterEvent;
 use crate::state::State;
 use crate::state::node_info::{NodeId, NodeInfo};
+use crate::state::places::Amounts;
 use client::MetaExt;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The plugin.
@@ -16,21 +16,18 @@ pub struct InterPodAffinity;
 
 const NAME: &str = "InterPodAffinity";
 
-/// A kind of place and one such place.
-type Place<'a> = (&'a str, &'a str);
-
 struct Filter<'a> {
     cycle: Cycle<'a>,
     /// Places with pods that satisfy all of the pod's affinity.
-    wanted: HashMap<Place<'a>, i64>,
+    wanted: Amounts<'a>,
     /// Places with pods that the pod must not be with, for each of its terms.
-    avoided: HashMap<Place<'a>, i64>,
+    avoided: Amounts<'a>,
     /// Places where pods are that must not be with this pod, and how many nodes say so.
-    forbidden: HashMap<Place<'a>, i64>,
+    forbidden: Amounts<'a>,
 }
 
 struct Score<'a> {
-    weights: HashMap<&'a str, HashMap<&'a str, i64>>,
+    weights: Amounts<'a>,
 }
 
 impl Plugin for InterPodAffinity {
@@ -42,11 +39,11 @@ impl Plugin for InterPodAffinity {
         let pod = cycle.pod;
         let filter = Filter {
             cycle,
-            wanted: count_terms(cycle.state, pod.affinity.iter(), pod.affinity_group.as_deref()),
-            avoided: count_terms(cycle.state, pod.anti_affinity.iter(), None),
+            wanted: count_terms(cycle.state, &pod.affinity, pod.affinity_group.as_deref()),
+            avoided: count_terms(cycle.state, &pod.anti_affinity, None),
             forbidden: forbidden(cycle),
         };
-        match filter.forbidden.is_empty() && pod.affinity.is_empty() && pod.anti_affinity.is_empty() {
+        match filter.forbidden.is_zero() && pod.affinity.is_empty() && pod.anti_affinity.is_empty() {
             true => PreFilter::Skip,
             false => PreFilter::Ask(Box::new(filter)),
         }
@@ -54,7 +51,7 @@ impl Plugin for InterPodAffinity {
 
     fn score<'a>(&self, cycle: Cycle<'a>, _feasible: &[NodeId]) -> Option<Box<dyn NodeScore + 'a>> {
         let weights = weights(cycle);
-        if weights.is_empty() { None } else { Some(Box::new(Score { weights })) }
+        if weights.is_zero() { None } else { Some(Box::new(Score { weights })) }
     }
 
     fn may_help(&self, event: &ClusterEvent, pod: &Pod) -> bool {
@@ -78,36 +75,25 @@ impl Plugin for InterPodAffinity {
 }
 
 /// Pods of each term's group (or of one group for all) by the term's places.
-fn count_terms<'a>(
-    state: &'a State,
-    terms: impl Iterator<Item = &'a PodTerm>,
-    group: Option<&'a crate::model::pod::PodGroup>,
-) -> HashMap<Place<'a>, i64> {
-    let mut counts: HashMap<Place<'a>, i64> = HashMap::new();
+fn count_terms<'a>(state: &'a State, terms: &'a [PodTerm], group: Option<&'a PodGroup>) -> Amounts<'a> {
+    let mut counts = Amounts::default();
     for term in terms {
-        for (id, count) in state.groups().on_nodes(group.unwrap_or(&term.group)) {
-            if let Some(place) = state.node(id).label(&term.topology_key) {
-                *counts.entry((&term.topology_key, place)).or_default() += count.all;
-            }
-        }
+        let pods = state.groups().on_nodes(group.unwrap_or(&term.group));
+        counts.add(state.places(), &term.topology_key, pods.map(|(id, count)| (id, count.all)));
     }
     counts
 }
 
-fn forbidden(cycle: Cycle<'_>) -> HashMap<Place<'_>, i64> {
+/// How many nodes say that their place is forbidden to the pod, for each term.
+fn forbidden(cycle: Cycle<'_>) -> Amounts<'_> {
     let namespace = cycle.state.namespace_labels(cycle.pod.namespace());
-    let mut places: HashMap<Place<'_>, i64> = HashMap::new();
-    for (term, nodes) in cycle.state.terms().required_anti() {
-        if !term.group.contains(cycle.pod, namespace) {
-            continue;
-        }
-        for id in nodes {
-            if let Some(place) = cycle.state.node(id).label(&term.topology_key) {
-                *places.entry((&term.topology_key, place)).or_default() += 1;
-            }
+    let mut nodes = Amounts::default();
+    for (term, with_term) in cycle.state.terms().required_anti() {
+        if term.group.contains(cycle.pod, namespace) {
+            nodes.add(cycle.state.places(), &term.topology_key, with_term.map(|id| (id, 1)));
         }
     }
-    places
+    nodes
 }
 
 // === impl Filter ===
@@ -115,10 +101,10 @@ fn forbidden(cycle: Cycle<'_>) -> HashMap<Place<'_>, i64> {
 impl NodeFilter for Filter<'_> {
     fn check(&self, info: &NodeInfo, what_if: WhatIf<'_>) -> Result<(), Rejection> {
         let Some(node) = &info.node else { return Ok(()) };
-        if !self.affinity_holds(&node.labels, what_if) {
+        if !self.affinity_holds(info.id, &node.labels, what_if) {
             return Err(Rejection::unresolvable(NAME, "node(s) didn't match pod affinity rules"));
         }
-        if !self.anti_affinity_holds(&node.labels, what_if) {
+        if !self.anti_affinity_holds(info.id, &node.labels, what_if) {
             return Err(Rejection::new(NAME, "node(s) didn't match pod anti-affinity rules"));
         }
         if !self.others_allow(info, &node.labels, what_if) {
@@ -129,36 +115,39 @@ impl NodeFilter for Filter<'_> {
 }
 
 impl<'a> Filter<'a> {
-    fn in_group(&self, group: &crate::model::pod::PodGroup, other: &Pod) -> bool {
+    fn in_group(&self, group: &PodGroup, other: &Pod) -> bool {
         group.contains(other, self.cycle.state.namespace_labels(other.namespace()))
     }
 
     /// How many more pods of a group there are by supposition.
-    fn change(&self, group: &crate::model::pod::PodGroup, what_if: WhatIf<'_>) -> i64 {
+    fn change(&self, group: &PodGroup, what_if: WhatIf<'_>) -> i64 {
         let count = |pods: &[Arc<Pod>]| pods.iter().filter(|other| self.in_group(group, other)).count() as i64;
         count(what_if.added) - count(what_if.removed)
     }
 
     /// All terms are satisfied in the node's places. The first pod of a kind that wants to be with its own kind may go
     /// anywhere where the labels are.
-    fn affinity_holds(&self, labels: &Labels, what_if: WhatIf<'_>) -> bool {
+    fn affinity_holds(&self, node: NodeId, labels: &Labels, what_if: WhatIf<'_>) -> bool {
         let pod = self.cycle.pod;
         let Some(group) = &pod.affinity_group else { return true };
         let change = self.change(group, what_if);
         let mut all_there = true;
         for term in &pod.affinity {
-            let Some(place) = labels.get(&term.topology_key) else { return false };
-            let count = self.wanted.get(&(term.topology_key.as_str(), place.as_str())).copied().unwrap_or_default();
-            all_there &= count + change > 0;
+            if !labels.contains_key(&term.topology_key) {
+                return false;
+            }
+            all_there &= self.wanted.at(&term.topology_key, node) + change > 0;
         }
-        let total: i64 = self.wanted.values().sum::<i64>() + change;
+        let total = self.wanted.total() + change;
         all_there || (total <= 0 && pod.affinity.iter().all(|term| self.in_group(&term.group, pod)))
     }
 
-    fn anti_affinity_holds(&self, labels: &Labels, what_if: WhatIf<'_>) -> bool {
+    fn anti_affinity_holds(&self, node: NodeId, labels: &Labels, what_if: WhatIf<'_>) -> bool {
         self.cycle.pod.anti_affinity.iter().all(|term| {
-            let Some(place) = labels.get(&term.topology_key) else { return true };
-            let count = self.avoided.get(&(term.topology_key.as_str(), place.as_str())).copied().unwrap_or_default();
+            if !labels.contains_key(&term.topology_key) {
+                return true;
+            }
+            let count = self.avoided.at(&term.topology_key, node);
             let same_place = |other: &&PodTerm| other.topology_key == term.topology_key;
             let terms = self.cycle.pod.anti_affinity.iter().filter(same_place);
             count + terms.map(|term| self.change(&term.group, what_if)).sum::<i64>() <= 0
@@ -175,17 +164,15 @@ impl<'a> Filter<'a> {
         if added.filter(|term| labels.contains_key(&term.topology_key)).any(|term| self.in_group(&term.group, pod)) {
             return false;
         }
-        self.forbidden.is_empty()
-            || labels.iter().all(|(key, value)| {
-                let nodes = self.forbidden.get(&(key.as_str(), value.as_str())).copied().unwrap_or_default();
-                if nodes == 0 || what_if.removed.is_empty() {
-                    return nodes == 0;
-                }
-                // This node says so no more if all of its pods that did are thought away.
-                let did = what_if.removed.iter().any(|other| avoids(other, key));
-                let does = info.pods.iter().any(|other| avoids(other, key));
-                nodes - self.terms_of_node(info.id, key) * i64::from(did && !does) <= 0
-            })
+        self.forbidden.here(info.id).all(|(key, nodes)| {
+            if nodes == 0 || what_if.removed.is_empty() {
+                return nodes == 0;
+            }
+            // This node says so no more if all of its pods that did are thought away.
+            let did = what_if.removed.iter().any(|other| avoids(other, key));
+            let does = info.pods.iter().any(|other| avoids(other, key));
+            nodes - self.terms_of_node(info.id, key) * i64::from(did && !does) <= 0
+        })
     }
 
     /// How many terms forbid the place because of pods on this node.
@@ -200,27 +187,19 @@ impl<'a> Filter<'a> {
 }
 
 /// Weights of places: the pod's own preferences among pods that are there, and theirs for it.
-fn weights(cycle: Cycle<'_>) -> HashMap<&str, HashMap<&str, i64>> {
+fn weights(cycle: Cycle<'_>) -> Amounts<'_> {
     let (state, pod) = (cycle.state, cycle.pod);
-    let mut weights: HashMap<&str, HashMap<&str, i64>> = HashMap::new();
+    let mut weights = Amounts::default();
     let own = pod.preferred_affinity.iter().map(|(weight, term)| (*weight, term));
     let own = own.chain(pod.preferred_anti_affinity.iter().map(|(weight, term)| (-weight, term)));
     for (weight, term) in own {
-        for (id, count) in state.groups().on_nodes(&term.group) {
-            if let Some(place) = state.node(id).label(&term.topology_key) {
-                *weights.entry(&term.topology_key).or_default().entry(place).or_default() += weight * count.all;
-            }
-        }
+        let pods = state.groups().on_nodes(&term.group);
+        weights.add(state.places(), &term.topology_key, pods.map(|(id, count)| (id, weight * count.all)));
     }
     let namespace = state.namespace_labels(pod.namespace());
     for (term, nodes) in state.terms().preferred() {
-        if !term.group.contains(pod, namespace) {
-            continue;
-        }
-        for (id, weight) in nodes {
-            if let Some(place) = state.node(id).label(&term.topology_key) {
-                *weights.entry(&term.topology_key).or_default().entry(place).or_default() += weight;
-            }
+        if term.group.contains(pod, namespace) {
+            weights.add(state.places(), &term.topology_key, nodes);
         }
     }
     weights
@@ -230,8 +209,7 @@ fn weights(cycle: Cycle<'_>) -> HashMap<&str, HashMap<&str, i64>> {
 
 impl NodeScore for Score<'_> {
     fn score(&self, info: &NodeInfo) -> i64 {
-        let weight = |(key, places): (&&str, &HashMap<&str, i64>)| places.get(info.label(key)?).copied();
-        self.weights.iter().filter_map(weight).sum()
+        self.weights.here(info.id).map(|(_, weight)| weight).sum()
     }
 
     fn normalize(&self, _nodes: &[NodeId], scores: &mut [i64]) {

@@ -11,7 +11,7 @@ use crate::model::pod::{Pod, Spread};
 use crate::model::taint::untolerated;
 use crate::queue::event::ClusterEvent;
 use crate::state::node_info::{NodeId, NodeInfo};
-use std::collections::HashMap;
+use crate::state::places::Column;
 use std::sync::Arc;
 
 /// The plugin.
@@ -36,9 +36,13 @@ struct Filter<'a> {
 /// A hard constraint with its pods by place.
 struct Counted<'a> {
     spread: &'a Spread,
-    counts: HashMap<&'a str, i64>,
+    column: Option<&'a Column>,
+    /// None: no node that counts is there.
+    counts: Vec<Option<i64>>,
+    /// How many places have nodes that count.
+    places: i64,
     /// The two places with fewest pods.
-    fewest: [Option<(&'a str, i64)>; 2],
+    fewest: [Option<(usize, i64)>; 2],
     /// 1 where the pod counts itself.
     own: i64,
 }
@@ -90,11 +94,11 @@ impl NodeFilter for Filter<'_> {
     fn check(&self, info: &NodeInfo, what_if: WhatIf<'_>) -> Result<(), Rejection> {
         let Some(node) = &info.node else { return Ok(()) };
         for constraint in &self.constraints {
-            let Some(place) = node.labels.get(&constraint.spread.topology_key) else {
+            let Some(place) = constraint.column.and_then(|column| column.place(info.id)) else {
                 return Err(Rejection::unresolvable(NAME, REASON_NO_LABEL));
             };
             let change = constraint.change(self.pod, node, what_if);
-            let here = constraint.counts.get(place.as_str()).copied().unwrap_or_default() + change;
+            let here = constraint.counts[place].unwrap_or_default() + change;
             if here + constraint.own - constraint.fewest(place, here) > constraint.spread.max_skew {
                 return Err(Rejection::new(NAME, REASON));
             }
@@ -106,38 +110,42 @@ impl NodeFilter for Filter<'_> {
 impl<'a> Counted<'a> {
     /// Counts over all nodes that have the labels of all constraints and count under this one's policies.
     fn new(spread: &'a Spread, all: &[&Spread], cycle: Cycle<'a>) -> Counted<'a> {
-        let mut counts: HashMap<&'a str, i64> = HashMap::new();
-        for id in cycle.state.order() {
-            let info = cycle.state.node(*id);
-            let Some(node) = &info.node else { continue };
-            let has_places = all.iter().all(|spread| node.labels.contains_key(&spread.topology_key));
-            if !has_places || !included(spread, cycle.pod, node) {
-                continue;
-            }
-            if let Some(place) = node.labels.get(&spread.topology_key) {
-                *counts.entry(place).or_default() += cycle.state.groups().on_node(&spread.group, *id).staying;
+        let state = cycle.state;
+        let find = |spread: &Spread| state.places().column(&spread.topology_key).map(|(_, column)| column);
+        let column = find(spread);
+        let all: Option<Vec<&Column>> = all.iter().map(|spread| find(spread)).collect();
+        let mut counts = vec![None; column.map_or(0, Column::len)];
+        let pods = state.groups().find(&spread.group);
+        for id in state.order() {
+            let has_places = all.as_ref().is_some_and(|all| all.iter().all(|column| column.place(*id).is_some()));
+            let Some(node) = state.node(*id).node.as_ref().filter(|_| has_places) else { continue };
+            if let Some(place) = column.and_then(|column| column.place(*id))
+                && included(spread, cycle.pod, node)
+            {
+                let here = pods.and_then(|pods| pods.get(id)).map_or(0, |count| count.staying);
+                *counts[place].get_or_insert(0) += here;
             }
         }
-        let mut fewest: [Option<(&'a str, i64)>; 2] = [None, None];
-        for (place, count) in &counts {
-            let candidate = Some((*place, *count));
-            if fewest[0].is_none_or(|(_, least)| *count < least) {
-                fewest = [candidate, fewest[0]];
-            } else if fewest[1].is_none_or(|(_, second)| *count < second) {
-                fewest[1] = candidate;
+        let mut fewest: [Option<(usize, i64)>; 2] = [None, None];
+        for (place, count) in counts.iter().enumerate().filter_map(|(place, count)| Some((place, (*count)?))) {
+            if fewest[0].is_none_or(|(_, least)| count < least) {
+                fewest = [Some((place, count)), fewest[0]];
+            } else if fewest[1].is_none_or(|(_, second)| count < second) {
+                fewest[1] = Some((place, count));
             }
         }
         let own = i64::from(spread.group.selector.matches(&cycle.pod.labels));
-        Counted { spread, counts, fewest, own }
+        let places = counts.iter().flatten().count() as i64;
+        Counted { spread, column, counts, places, fewest, own }
     }
 
     /// The fewest pods in any place, given how many are in this one. With too few places it is none at all.
-    fn fewest(&self, place: &str, here: i64) -> i64 {
-        if (self.counts.len() as i64) < self.spread.min_domains {
+    fn fewest(&self, place: usize, here: i64) -> i64 {
+        if self.places < self.spread.min_domains {
             return 0;
         }
         let other = self.fewest.iter().flatten().find(|(known, _)| *known != place).map(|(_, count)| *count);
-        match (other, self.counts.contains_key(place)) {
+        match (other, self.counts[place].is_some()) {
             (Some(other), true) => other.min(here),
             (Some(other), false) => other,
             (None, true) => here,

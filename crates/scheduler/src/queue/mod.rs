@@ -12,7 +12,7 @@ use self::event::ClusterEvent;
 use crate::framework::Plugin;
 use crate::model::pod::Pod;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -59,6 +59,7 @@ pub struct Queue {
     entries: HashMap<String, (QueuedPod, Place, Rank)>,
     active: BTreeMap<Rank, String>,
     backoff: BTreeMap<(Instant, u64), String>,
+    unschedulable: HashSet<String>,
     /// Pods that are being decided about, with the number of the first event that they have not seen.
     in_flight: HashMap<String, (QueuedPod, u64)>,
     events: VecDeque<ClusterEvent>,
@@ -76,6 +77,7 @@ impl Default for Queue {
             entries: HashMap::new(),
             active: BTreeMap::new(),
             backoff: BTreeMap::new(),
+            unschedulable: HashSet::new(),
             in_flight: HashMap::new(),
             events: VecDeque::new(),
             first_event: 0,
@@ -170,8 +172,8 @@ impl Queue {
         if !self.in_flight.is_empty() {
             self.push_event(event.clone());
         }
-        let waiting = self.entries.iter().filter(|(_, (_, place, _))| *place == Place::Unschedulable);
-        let helped = waiting.filter(|(_, (queued, _, _))| helps(event, queued, plugins));
+        let waiting = self.unschedulable.iter().filter_map(|uid| Some((uid, &self.entries.get(uid)?.0)));
+        let helped = waiting.filter(|(_, queued)| helps(event, queued, plugins));
         let helped: Vec<String> = helped.map(|(uid, _)| uid.clone()).collect();
         for uid in helped {
             self.retry(&uid, plugins, now);
@@ -190,9 +192,8 @@ impl Queue {
     /// Retries pods that have waited for too long.
     pub fn flush(&mut self, plugins: &[&dyn Plugin], now: Instant) {
         self.next_flush = Some(now + FLUSH_PERIOD);
-        let old = self.entries.iter().filter(|(_, (queued, place, _))| {
-            *place == Place::Unschedulable && now.duration_since(queued.queued_at) > UNSCHEDULABLE_MAX
-        });
+        let waiting = self.unschedulable.iter().filter_map(|uid| Some((uid, &self.entries.get(uid)?.0)));
+        let old = waiting.filter(|(_, queued)| now.duration_since(queued.queued_at) > UNSCHEDULABLE_MAX);
         let old: Vec<String> = old.map(|(uid, _)| uid.clone()).collect();
         for uid in old {
             self.retry(&uid, plugins, now);
@@ -201,7 +202,7 @@ impl Queue {
 
     /// When to look again although nothing happened: the end of a backoff, or a flush.
     pub fn next_wake(&self) -> Option<Instant> {
-        let waits = self.entries.values().any(|(_, place, _)| *place == Place::Unschedulable);
+        let waits = !self.unschedulable.is_empty();
         let backoff = self.backoff.keys().next().map(|(until, _)| *until);
         [backoff, self.next_flush.filter(|_| waits)].into_iter().flatten().min()
     }
@@ -248,7 +249,10 @@ impl Queue {
             Place::Backoff => {
                 self.backoff.insert((backoff_until(&queued), rank.2), uid.clone());
             }
-            Place::Unschedulable | Place::Gated => {}
+            Place::Unschedulable => {
+                self.unschedulable.insert(uid.clone());
+            }
+            Place::Gated => {}
         }
         self.entries.insert(uid, (queued, place, rank));
     }
@@ -267,7 +271,10 @@ impl Queue {
             Place::Backoff => {
                 self.backoff.remove(&(backoff_until(queued), rank.2));
             }
-            Place::Unschedulable | Place::Gated => {}
+            Place::Unschedulable => {
+                self.unschedulable.remove(queued.pod.uid());
+            }
+            Place::Gated => {}
         }
     }
 

@@ -3,7 +3,7 @@
 //! A group (namespaces and selector) comes from a spread constraint or an affinity term; pods of one workload share it.
 //! It is counted from the moment it is first asked for, by every pod event, until it was not asked for for long.
 
-use super::node_info::NodeId;
+use super::node_info::{NodeId, NodeMap};
 use crate::model::labels::Labels;
 use crate::model::pod::{Pod, PodGroup};
 use client::MetaExt;
@@ -35,7 +35,7 @@ pub struct Groups {
 }
 
 struct Counted {
-    per_node: HashMap<NodeId, Count>,
+    per_node: NodeMap<Count>,
     last_asked: u64,
 }
 
@@ -58,7 +58,7 @@ impl Groups {
         if self.counts.len() >= GROUPS_MAX {
             self.drop_old();
         }
-        let mut counted = Counted { per_node: HashMap::new(), last_asked: asked };
+        let mut counted = Counted { per_node: NodeMap::default(), last_asked: asked };
         for (pod, node) in pods {
             if group.contains(pod, namespaces.get(pod.namespace())) {
                 counted.count(pod, *node, 1);
@@ -79,9 +79,10 @@ impl Groups {
         self.counts.get(group).into_iter().flat_map(|counted| counted.per_node.iter().map(|(id, count)| (*id, *count)))
     }
 
-    /// Pods of a group on one node.
-    pub fn on_node(&self, group: &PodGroup, node: NodeId) -> Count {
-        self.counts.get(group).and_then(|counted| counted.per_node.get(&node)).copied().unwrap_or_default()
+    /// Pods of a group by node; none for a group that is not registered. Finding a group reads all of its selector: ask
+    /// once, not for each node.
+    pub fn find(&self, group: &PodGroup) -> Option<&NodeMap<Count>> {
+        self.counts.get(group).map(|counted| &counted.per_node)
     }
 
     /// A pod came to a node.

@@ -6,11 +6,13 @@
 pub mod groups;
 pub mod node_info;
 pub mod owners;
+pub mod places;
 pub mod terms;
 
 use self::groups::Groups;
 use self::node_info::{NodeId, NodeInfo};
 use self::owners::Owners;
+use self::places::Places;
 use self::terms::Terms;
 use crate::model::labels::Labels;
 use crate::model::node::Node;
@@ -37,6 +39,7 @@ pub struct State {
     nominated: HashMap<String, Vec<Arc<Pod>>>,
     namespaces: HashMap<String, Labels>,
     groups: Groups,
+    places: Places,
     terms: Terms,
     owners: Owners,
     /// On how many nodes an image is.
@@ -51,6 +54,7 @@ impl State {
         let id = self.node_id(&node.name);
         let old = self.nodes[id.0].node.replace(node.clone());
         self.count_images(old.as_deref(), Some(&node));
+        self.places.set_node(id, Some(&node));
         let place = |node: &Node| (node.labels.get(REGION_LABEL).cloned(), node.labels.get(ZONE_LABEL).cloned());
         if old.as_ref().is_none_or(|old| place(old) != place(&node)) {
             self.reorder();
@@ -63,6 +67,7 @@ impl State {
         let id = *self.by_name.get(name)?;
         let old = self.nodes[id.0].node.take()?;
         self.count_images(Some(&old), None);
+        self.places.set_node(id, None);
         self.reorder();
         Some(old)
     }
@@ -162,6 +167,12 @@ impl State {
         if pod.spread.is_empty() {
             groups.extend(self.owners.default_group(pod));
         }
+        let own =
+            pod.affinity.iter().chain(&pod.anti_affinity).chain(pod.preferred_affinity.iter().map(|(_, term)| term));
+        let own = own.chain(pod.preferred_anti_affinity.iter().map(|(_, term)| term));
+        let keys = own.map(|term| term.topology_key.as_str());
+        let keys = keys.chain(pod.spread.iter().map(|spread| spread.topology_key.as_str())).chain([ZONE_LABEL]);
+        keys.for_each(|key| register_place(&mut self.places, &self.nodes, key));
         for group in groups {
             self.groups.register(group, self.pods.values(), &self.namespaces);
         }
@@ -186,6 +197,11 @@ impl State {
     /// Counts of pods by group.
     pub fn groups(&self) -> &Groups {
         &self.groups
+    }
+
+    /// Where nodes are, for the label keys that decide.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// The terms of pods that are on nodes.
@@ -218,6 +234,13 @@ impl State {
         self.nodes[id.0].add(&pod);
         self.groups.add(&pod, id, self.namespaces.get(pod.namespace()));
         self.terms.add(&pod, id);
+        if pod.has_pod_affinity() {
+            let terms = pod.affinity.iter().chain(&pod.anti_affinity);
+            let preferred = pod.preferred_affinity.iter().chain(&pod.preferred_anti_affinity).map(|(_, term)| term);
+            for term in terms.chain(preferred) {
+                register_place(&mut self.places, &self.nodes, &term.topology_key);
+            }
+        }
         self.pods.insert(pod.uid().to_string(), (pod, id));
     }
 
@@ -261,6 +284,10 @@ impl State {
         let turn = |at: usize| zones.values().filter_map(move |zone| zone.get(at)).copied();
         self.order = (0..longest).flat_map(turn).collect();
     }
+}
+
+fn register_place(places: &mut Places, nodes: &[NodeInfo], key: &str) {
+    places.register(key, nodes.iter().map(|info| (info.id, info.node.as_deref())));
 }
 
 #[cfg(test)]

@@ -3,11 +3,35 @@
 use crate::model::node::Node;
 use crate::model::pod::{HostPort, Pod};
 use crate::model::resources::Resources;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 /// A node's number; stays while the process lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub(crate) usize);
+
+/// Maps from nodes' numbers. They are small and all different: spreading their bits is hash enough.
+pub type NodeMap<T> = HashMap<NodeId, T, BuildHasherDefault<NumberHasher>>;
+
+/// Spreads the bits of one number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte)));
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // An odd constant with bits all over (2^64 by the golden ratio), as in Fibonacci hashing.
+        self.0 = (self.0.rotate_left(5) ^ number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
 
 /// A node with what is taken on it.
 #[derive(Clone, Debug)]

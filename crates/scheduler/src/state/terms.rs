@@ -2,7 +2,7 @@
 //!
 //! Pods of one workload have the same terms; each is kept once, with the nodes on which such pods are.
 
-use super::node_info::NodeId;
+use super::node_info::{NodeId, NodeMap};
 use crate::model::pod::{Pod, PodTerm};
 use std::collections::HashMap;
 
@@ -13,9 +13,9 @@ const REQUIRED_AFFINITY_WEIGHT: i64 = 1;
 /// Terms of pods on nodes.
 #[derive(Default)]
 pub struct Terms {
-    required_anti: HashMap<PodTerm, HashMap<NodeId, i64>>,
+    required_anti: HashMap<PodTerm, NodeMap<i64>>,
     /// Preferred terms of both kinds, and required affinity: weights add up, anti-affinity's are negative.
-    preferred: HashMap<PodTerm, HashMap<NodeId, Weight>>,
+    preferred: HashMap<PodTerm, NodeMap<Weight>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]

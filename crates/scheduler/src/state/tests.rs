@@ -136,6 +136,11 @@ proptest! {
             apply(&mut state, operation);
         }
         prop_assert_eq!(format!("{:?}", flat(&state)), format!("{:?}", flat(&recomputed(&state))));
+        for (key, values) in state.places.snapshot() {
+            for (info, value) in state.nodes.iter().zip(values.into_iter().chain(std::iter::repeat(None))) {
+                prop_assert_eq!(info.label(&key).map(str::to_string), value);
+            }
+        }
     }
 }
 

@@ -4,24 +4,27 @@ use super::{HOSTNAME_LABEL, SYSTEM_DEFAULTS, included};
 use crate::framework::{Cycle, NodeScore, SCORE_MAX};
 use crate::model::node::Node;
 use crate::model::pod::Spread;
-use crate::state::State;
-use crate::state::node_info::{NodeId, NodeInfo};
+use crate::state::groups::Count;
+use crate::state::node_info::{NodeId, NodeInfo, NodeMap};
+use crate::state::places::Column;
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// Marks a node without the labels, which gets no score.
 const IGNORED: i64 = -1;
 
 struct Score<'a> {
-    state: &'a State,
     constraints: Vec<Counted<'a>>,
     ignored: HashSet<NodeId>,
 }
 
 struct Counted<'a> {
     spread: Cow<'a, Spread>,
-    /// Pods by place; empty for the place that is a node itself.
-    counts: HashMap<&'a str, i64>,
+    column: Option<&'a Column>,
+    /// Pods by place; none where no node is scored.
+    counts: Vec<Option<i64>>,
+    /// Pods by node, where a place is a node itself.
+    pods: Option<&'a NodeMap<Count>>,
     /// Evens out that there are many small places or few large ones.
     weight: f64,
 }
@@ -44,7 +47,7 @@ pub fn prepare<'a>(cycle: Cycle<'a>, feasible: &[NodeId]) -> Option<Box<dyn Node
     let scored: Vec<NodeId> = feasible.iter().filter(|id| !ignored.contains(id)).copied().collect();
     let count = |spread: &Cow<'a, Spread>| Counted::new(spread.clone(), cycle, &scored, require_all, &complete);
     let constraints = constraints.iter().map(count).collect();
-    Some(Box::new(Score { state: cycle.state, constraints, ignored }))
+    Some(Box::new(Score { constraints, ignored }))
 }
 
 fn default_constraints(cycle: Cycle<'_>) -> Vec<Spread> {
@@ -70,23 +73,42 @@ impl<'a> Counted<'a> {
         require_all: bool,
         complete: &impl Fn(&Node) -> bool,
     ) -> Counted<'a> {
+        let state = cycle.state;
+        let pods = state.groups().find(&spread.group);
         if spread.topology_key == HOSTNAME_LABEL {
-            return Counted { spread, counts: HashMap::new(), weight: weight(scored.len()) };
+            return Counted { spread, column: None, counts: Vec::new(), pods, weight: weight(scored.len()) };
         }
-        let place = |id: NodeId| cycle.state.node(id).label(&spread.topology_key);
-        // A node without the label is in the place without a name.
-        let mut counts: HashMap<&'a str, i64> = scored.iter().map(|id| (place(*id).unwrap_or_default(), 0)).collect();
-        let weight = weight(counts.len());
-        for (id, count) in cycle.state.groups().on_nodes(&spread.group) {
-            let Some(node) = &cycle.state.node(id).node else { continue };
+        let column = state.places().column(&spread.topology_key).map(|(_, column)| column);
+        let place = |id: NodeId| column.and_then(|column| column.place(id));
+        let mut counts = vec![None; column.map_or(0, Column::len)];
+        // Nodes without the label are in a place without a name, which counts as one.
+        let mut nameless = false;
+        for id in scored {
+            match place(*id) {
+                Some(place) => counts[place] = Some(0),
+                None => nameless = true,
+            }
+        }
+        let weight = weight(counts.iter().flatten().count() + usize::from(nameless));
+        for (id, count) in pods.into_iter().flatten() {
+            let Some(node) = &state.node(*id).node else { continue };
             if require_all && !complete(node) || !included(&spread, cycle.pod, node) {
                 continue;
             }
-            if let Some(sum) = counts.get_mut(place(id).unwrap_or_default()) {
+            if let Some(Some(sum)) = place(*id).map(|place| &mut counts[place]) {
                 *sum += count.staying;
             }
         }
-        Counted { spread, counts, weight }
+        Counted { spread, column, counts, pods: None, weight }
+    }
+
+    /// Pods in the node's place; none where it is in no place.
+    fn at(&self, info: &NodeInfo) -> Option<i64> {
+        if self.spread.topology_key == HOSTNAME_LABEL {
+            info.label(HOSTNAME_LABEL)?;
+            return Some(self.pods.and_then(|pods| pods.get(&info.id)).map_or(0, |count| count.staying));
+        }
+        Some(self.counts[self.column?.place(info.id)?].unwrap_or_default())
     }
 }
 
@@ -101,11 +123,7 @@ impl NodeScore for Score<'_> {
         }
         let mut score = 0.0;
         for constraint in &self.constraints {
-            let Some(place) = info.label(&constraint.spread.topology_key) else { continue };
-            let count = match constraint.spread.topology_key == HOSTNAME_LABEL {
-                true => self.state.groups().on_node(&constraint.spread.group, info.id).staying,
-                false => constraint.counts.get(place).copied().unwrap_or_default(),
-            };
+            let Some(count) = constraint.at(info) else { continue };
             score += count as f64 * constraint.weight + (constraint.spread.max_skew - 1) as f64;
         }
         score.round() as i64
