@@ -31,12 +31,13 @@ pub struct Peer {
 /// A verdict that holds until the certificate ends or the authorities change.
 #[derive(Debug)]
 struct Found {
-    authorities: usize,
+    authorities: Arc<CertificateVerifier>,
     not_after: i64,
     user: Option<Arc<UserInfo>>,
 }
 
 /// Verifies client certificates against a bundle of authorities.
+#[derive(Debug)]
 pub struct CertificateVerifier {
     verifier: Arc<dyn ClientCertVerifier>,
     bundle: String,
@@ -60,17 +61,16 @@ impl Peer {
     /// The user that the certificate names; `None` without a certificate or a common name.
     pub(super) fn user(&self, authorities: &Arc<CertificateVerifier>, now: i64) -> Attempt<Arc<UserInfo>> {
         let Some(leaf) = self.chain.first() else { return Ok(None) };
-        let identity = Arc::as_ptr(authorities) as usize;
         let mut found = self.found.lock();
         if let Some(found) = &*found
-            && found.authorities == identity
+            && Arc::ptr_eq(&found.authorities, authorities)
             && now <= found.not_after
         {
             return Ok(found.user.clone());
         }
         let (user, not_after) = authorities.verify(&self.chain, now, |certificate| user_of(leaf, certificate))?;
         let user = user?.map(with_authenticated_group).map(Arc::new);
-        *found = Some(Found { authorities: identity, not_after, user: user.clone() });
+        *found = Some(Found { authorities: authorities.clone(), not_after, user: user.clone() });
         Ok(user)
     }
 

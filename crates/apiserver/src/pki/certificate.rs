@@ -258,6 +258,37 @@ mod tests {
         assert!(parse(authority.der()).unwrap().is_ca());
     }
 
+    /// kubeadm's authorities have RSA keys unless told otherwise.
+    #[test]
+    fn an_rsa_authority_signs_too() {
+        let key = PrivateKey::from_pem(include_bytes!("../../tests/data/sa-rsa.key")).unwrap();
+        let subject = der::name("kubernetes", &[]);
+        let spki = key.public().spki();
+        let own = Template {
+            subject,
+            spki,
+            not_after: 2_000_000_000,
+            usages: Usages::authority(),
+            is_ca: true,
+            ..Template::default()
+        };
+        let certificate = sign(&own, &own.subject, &key_id(&own.spki), &key).unwrap();
+        let authority =
+            Authority::from_pem(pem::encode("CERTIFICATE", &certificate).as_bytes(), key.to_pem().as_bytes()).unwrap();
+        let spki = PrivateKey::generate().unwrap().public().spki();
+        let leaf = Template {
+            subject: der::name("bob", &[]),
+            spki,
+            not_after: 1_900_000_000,
+            usages: Usages::client(),
+            ..Template::default()
+        };
+        let issued = authority.issue(&leaf).unwrap();
+        let parsed = parse(&issued).unwrap();
+        parsed.verify_signature(Some(parse(authority.der()).unwrap().public_key())).unwrap();
+        assert_eq!(parsed.issuer().as_raw(), own.subject);
+    }
+
     #[test]
     fn a_foreign_key_is_no_authority() {
         let (a, b) = (Authority::generate("a", 0, 1).unwrap(), Authority::generate("b", 0, 1).unwrap());

@@ -258,3 +258,43 @@ proptest! {
         }
     }
 }
+
+/// How long a decision takes with upstream's roles and a thousand bindings besides:
+/// `CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test -p apiserver --lib decision_time -- --ignored --nocapture`.
+#[test]
+#[ignore = "prints times"]
+fn decision_time() {
+    let index = RbacIndex::default();
+    for object in crate::bootstrap::rbac::objects() {
+        index.apply(crate::bootstrap::rbac::resource(&object), Change::Put(&object));
+    }
+    for at in 0..1000 {
+        let binding = format!(
+            r#"{{"metadata":{{"name":"b{at}","namespace":"ns{}"}},"roleRef":{{"kind":"ClusterRole","name":"edit"}},
+            "subjects":[{{"kind":"User","name":"user{}"}},{{"kind":"Group","name":"team{}"}}]}}"#,
+            at % 50,
+            at % 100,
+            at % 20
+        );
+        index.apply("rolebindings", Change::Put(&object(&binding)));
+    }
+    let account = UserInfo::service_account("kube-system", "deployment-controller");
+    let scheduler = UserInfo::authenticated("system:kube-scheduler", &[]);
+    let manager = UserInfo::authenticated("system:kube-controller-manager", &[]);
+    let user = UserInfo::authenticated("user7", &["team7", "team8"]);
+    for (what, user, verb, group, resource) in [
+        ("a controller, allowed", &account, "update", "apps", "deployments"),
+        ("a controller, not allowed", &account, "delete", "", "secrets"),
+        ("the scheduler, allowed", &scheduler, "list", "", "nodes"),
+        ("the controller manager, not allowed", &manager, "delete", "", "nodes"),
+        ("a user, not allowed", &user, "get", "apps", "deployments"),
+    ] {
+        const ROUNDS: u32 = 200_000;
+        let attributes = Attributes { namespace: "ns7", ..Attributes::resource(user, verb, group, resource) };
+        let started = std::time::Instant::now();
+        for _ in 0..ROUNDS {
+            std::hint::black_box(index.authorize(std::hint::black_box(&attributes)));
+        }
+        println!("{what}: {:?}, {}", started.elapsed() / ROUNDS, index.authorize(&attributes).is_allow());
+    }
+}
