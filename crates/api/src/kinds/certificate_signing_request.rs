@@ -124,7 +124,9 @@ fn keep_conditions(new: &mut Value, old: &Value, kind: &str) {
     if of_type(new, kind).len() == kept.len() {
         let mut kept = kept.into_iter();
         super::read::each_mut(new, "status.conditions", |condition| {
-            if condition.str_at("type") == kind && let Some(old) = kept.next() {
+            if condition.str_at("type") == kind
+                && let Some(old) = kept.next()
+            {
                 *condition = old;
             }
         });
@@ -373,8 +375,7 @@ mod tests {
     fn no_request_is_both_approved_and_denied() {
         let old = create(&RULES, false, request(json!({}))).unwrap();
         let mut both = old.clone();
-        let conditions =
-            json!([{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "False"}]);
+        let conditions = json!([{"type": "Approved", "status": "True"}, {"type": "Denied", "status": "False"}]);
         both.set("status.conditions", tree(conditions));
         assert_eq!(
             write("approval", both, &old).unwrap_err(),

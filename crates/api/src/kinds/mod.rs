@@ -15,6 +15,7 @@ use crate::meta::NameRule;
 use crate::user::UserInfo;
 use crate::value::Value;
 
+pub mod admission;
 pub mod certificate_signing_request;
 pub mod config_map;
 pub mod convert;
@@ -217,6 +218,12 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("", "secrets", &config_map::SECRET),
     ("", "serviceaccounts", &service_account::RULES),
     ("", "services", &service::RULES),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicies", &admission::policies::MUTATING),
+    ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", &admission::policies::MUTATING_BINDING),
+    ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", &admission::webhooks::MUTATING),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicies", &admission::policies::VALIDATING),
+    ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", &admission::policies::VALIDATING_BINDING),
+    ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &admission::webhooks::VALIDATING),
     ("apps", "controllerrevisions", &stateful_set::CONTROLLER_REVISION),
     ("apps", "daemonsets", &daemon_set::RULES),
     ("apps", "deployments", &deployment::RULES),

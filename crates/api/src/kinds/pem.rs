@@ -79,7 +79,7 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
-        0..0x80 => (usize::from(first), rest),
+        ..=0x7f => (usize::from(first), rest),
         0x81..=0x84 => {
             let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (digits.iter().fold(0usize, |length, digit| length << 8 | usize::from(*digit)), rest)
@@ -98,7 +98,10 @@ mod tests {
     fn blocks_are_found_in_any_text() {
         let text = "noise\n-----BEGIN A-----\nMAA=\n-----END A-----\nmore\n-----BEGIN B C-----\nX: y\n\nMAMC\nAQE=\n-----END B C-----\n";
         let found = blocks(text);
-        assert_eq!(found.iter().map(|block| (block.label, block.has_headers)).collect::<Vec<_>>(), [("A", false), ("B C", true)]);
+        assert_eq!(
+            found.iter().map(|block| (block.label, block.has_headers)).collect::<Vec<_>>(),
+            [("A", false), ("B C", true)]
+        );
         assert!(found.iter().all(|block| is_sequence(&block.bytes)));
         assert!(decode("-----BEGIN A-----\nMA").is_none());
         assert!(!is_sequence(&[0x30, 0x01]));

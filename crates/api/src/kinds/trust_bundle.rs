@@ -99,8 +99,10 @@ fn validate_anchors(text: &str, at: &Path<'_>, errors: &mut FieldErrors) {
         errors.invalid(at, "<value omitted>", "at least one trust anchor must be provided");
     }
     for (index, block) in blocks.iter().enumerate() {
-        let alike: Vec<String> =
-            (0..blocks.len()).filter(|other| blocks[*other].bytes == block.bytes).map(|other| other.to_string()).collect();
+        let alike: Vec<String> = (0..blocks.len())
+            .filter(|other| blocks[*other].bytes == block.bytes)
+            .map(|other| other.to_string())
+            .collect();
         if alike.len() > 1 && alike[0] == index.to_string() {
             let message = format!("duplicate trust anchor (indices [{}])", alike.join(" "));
             errors.invalid(at, "<value omitted>", message);
@@ -262,8 +264,12 @@ mod tests {
     #[case("example.com:a:b", "example.com/a", block("CERTIFICATE", &authority(1)), "")]
     #[case("b", "example.com/a", block("CERTIFICATE", &authority(1)),
         r#"metadata.name: Invalid value: "b": ClusterTrustBundle for signerName example.com/a must be named with prefix example.com:a:"#)]
-    #[case("a", "", String::new(),
-        r#"spec.trustBundle: Invalid value: "<value omitted>": at least one trust anchor must be provided"#)]
+    #[case(
+        "a",
+        "",
+        String::new(),
+        r#"spec.trustBundle: Invalid value: "<value omitted>": at least one trust anchor must be provided"#
+    )]
     #[case("a", "", block("KEY", &[0x30, 0]),
         r#"spec.trustBundle: Invalid value: "<value omitted>": entry 0 has bad block type: KEY"#)]
     #[case("a", "", block("CERTIFICATE", &[0x30, 0]),
