@@ -76,10 +76,13 @@ impl Client {
         Ok(Client::new(Https::new(url, tls, credentials)?))
     }
 
-    /// The same with a name in its `User-Agent`: `xebec/v1.37.2 (linux/amd64) kubernetes/deployment-controller`.
+    /// The same with a name in its `User-Agent`: a program, or a program and a part of it
+    /// (`kube-controller-manager/deployment-controller`). The program is also the field manager of its writes.
     pub fn named(&self, name: &str) -> Client {
-        let user_agent = HeaderValue::from_str(&format!("{USER_AGENT}/{name}")).unwrap_or(self.user_agent.clone());
-        Client { user_agent, ..self.clone() }
+        let (program, part) = name.split_once('/').unwrap_or((name, ""));
+        let slash = if part.is_empty() { "" } else { "/" };
+        let user_agent = HeaderValue::from_str(&format!("{program}/{VERSION} xebec{slash}{part}"));
+        Client { user_agent: user_agent.unwrap_or(self.user_agent.clone()), ..self.clone() }
     }
 
     /// The same with another time-out for requests that are no watch.
@@ -206,14 +209,22 @@ impl Client {
     }
 }
 
+impl From<SharedTransport> for Client {
+    fn from(transport: SharedTransport) -> Client {
+        Client::over(transport)
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Client({}, {:?})", self.target(), self.user_agent)
     }
 }
 
-/// Program, version and platform, in the form of client-go's user agents.
-const USER_AGENT: &str = "xebec/v1.37.2 (linux/amd64) kubernetes";
+/// Version and platform, in the form of client-go's user agents.
+const VERSION: &str = "v1.37.2 (linux/amd64)";
+/// The user agent of a client without a name.
+const USER_AGENT: &str = "xebec/v1.37.2 (linux/amd64)";
 
 /// A request without headers but `Accept` and, for a body, `Content-Type`, which say JSON.
 ///
@@ -253,4 +264,19 @@ async fn read_error(response: Response<Body>) -> ClientError {
     let retry_after = retry_after(&response);
     let body = response.into_body().collect(ERROR_BYTES_MAX).await.unwrap_or_default();
     ClientError::Api(Box::new(ApiError::from_answer(code, &body, retry_after)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::local::FnService;
+
+    #[test]
+    fn the_user_agent_begins_with_the_program() {
+        let service = FnService(|_: Request<Body>| async { Response::new(Body::empty()) });
+        let client = Client::in_process(service, UserInfo::anonymous());
+        let agent = |name: &str| client.named(name).user_agent.to_str().unwrap().to_owned();
+        assert_eq!(agent("kubelet"), "kubelet/v1.37.2 (linux/amd64) xebec");
+        assert_eq!(agent("a/b"), "a/v1.37.2 (linux/amd64) xebec/b");
+    }
 }

@@ -1,4 +1,5 @@
 //! The HTTPS transport against hyper's server with certificates made for the test.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

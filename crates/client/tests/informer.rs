@@ -1,4 +1,5 @@
 //! Informers against a scripted API server.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod fake;
 

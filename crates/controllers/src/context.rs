@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use api::user::UserInfo;
-use client::transport::SharedTransport;
 use client::{Client, EventRecorder, Given, Informers};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +16,7 @@ pub trait ClientFactory: Send + Sync + 'static {
 /// Upstream: without `--use-service-account-credentials`.
 pub struct SharedIdentity(pub Client);
 
-/// Each controller acts as its own service account, through a transport made for that user.
+/// Each controller acts as its own service account, through a client or transport made for that user.
 pub struct ServiceAccounts<F>(pub F);
 
 /// What a controller is started with. Cheap to clone.
@@ -32,20 +31,27 @@ pub struct Context {
     factory: Arc<dyn ClientFactory>,
 }
 
+/// As upstream's: the program's name is the field manager of what its controllers write.
+fn user_agent(controller: &str) -> String {
+    format!("kube-controller-manager/{controller}")
+}
+
 // === impl factories ===
 
 impl ClientFactory for SharedIdentity {
     fn client(&self, controller: &str) -> Client {
-        self.0.named(controller)
+        self.0.named(&user_agent(controller))
     }
 }
 
-impl<F> ClientFactory for ServiceAccounts<F>
+impl<F, C> ClientFactory for ServiceAccounts<F>
 where
-    F: Fn(UserInfo) -> SharedTransport + Send + Sync + 'static,
+    F: Fn(UserInfo) -> C + Send + Sync + 'static,
+    C: Into<Client>,
 {
     fn client(&self, controller: &str) -> Client {
-        Client::over((self.0)(UserInfo::service_account("kube-system", controller))).named(controller)
+        let client: Client = (self.0)(UserInfo::service_account("kube-system", controller)).into();
+        client.named(&user_agent(controller))
     }
 }
 

@@ -10,11 +10,13 @@ pub mod common;
 pub mod context;
 pub mod daemonset;
 pub mod deployment;
+pub mod job;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
+pub mod statefulset;
 
 use std::sync::Arc;
 
@@ -32,6 +34,8 @@ pub struct Config {
     pub daemonsets: usize,
     /// `--concurrent-deployment-syncs`.
     pub deployments: usize,
+    /// `--concurrent-job-syncs`.
+    pub jobs: usize,
     /// `--concurrent-replicaset-syncs`.
     pub replicasets: usize,
     /// `--concurrent-rc-syncs`.
@@ -42,6 +46,8 @@ pub struct Config {
     pub service_cidrs: Vec<Range>,
     /// `--root-ca-file`: what pods trust the API server by, in PEM. Without it, nothing is published.
     pub root_ca: Option<Arc<str>>,
+    /// `--concurrent-statefulset-syncs`.
+    pub statefulsets: usize,
 }
 
 // === impl Config ===
@@ -51,8 +57,10 @@ impl Default for Config {
         Config {
             daemonsets: 2,
             deployments: 5,
+            jobs: 5,
             replicasets: 5,
             replication_controllers: 5,
+            statefulsets: 5,
             cluster_cidrs: Vec::new(),
             service_cidrs: Vec::new(),
             root_ca: None,
@@ -68,6 +76,7 @@ pub async fn run(context: Context, config: Config) {
     let mut all = JoinSet::new();
     all.spawn(daemonset::run(context.clone(), config.daemonsets));
     all.spawn(deployment::run(context.clone(), config.deployments));
+    all.spawn(job::run(context.clone(), config.jobs));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
     all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
@@ -76,6 +85,7 @@ pub async fn run(context: Context, config: Config) {
         all.spawn(root_ca::run(context.clone(), 1, bundle));
     }
     all.spawn(service_account::run(context.clone(), 1));
+    all.spawn(statefulset::run(context.clone(), config.statefulsets));
     context.informers.start(&context.stop);
     while all.join_next().await.is_some() {}
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use http::{HeaderValue, Request, Response, Uri, header};
 use hyper::client::conn::{http1, http2};
 use hyper::rt::{Read, Write};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use rustls_pki_types::ServerName;
@@ -19,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::tls::TlsOptions;
-use super::{BoxFuture, Transport};
+use super::{BoxFuture, MaybeUpgraded, Transport};
 use crate::body::{Body, BoxError};
 use crate::error::ClientError;
 
@@ -138,7 +137,7 @@ impl Transport for Https {
         })
     }
 
-    fn upgrade(&self, mut request: Request<Body>) -> BoxFuture<Result<(Response<Body>, Option<Upgraded>), BoxError>> {
+    fn upgrade(&self, mut request: Request<Body>) -> BoxFuture<Result<MaybeUpgraded, BoxError>> {
         let pool = self.0.clone();
         Box::pin(async move {
             pool.authorize(&mut request)?;
@@ -342,10 +341,7 @@ where
 }
 
 /// Sends a request with an `Upgrade` header over a connection of its own.
-pub(super) async fn upgrade_over<IO>(
-    io: IO,
-    mut request: Request<Body>,
-) -> Result<(Response<Body>, Option<Upgraded>), BoxError>
+pub(super) async fn upgrade_over<IO>(io: IO, mut request: Request<Body>) -> Result<MaybeUpgraded, BoxError>
 where
     IO: Read + Write + Unpin + Send + 'static,
 {

@@ -8,12 +8,11 @@ use std::task::Poll;
 
 use api::user::UserInfo;
 use http::{Request, Response};
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tower_service::Service;
 
-use super::{BoxFuture, Transport};
+use super::{BoxFuture, MaybeUpgraded, Transport};
 use crate::body::{Body, BoxError};
 
 /// Bytes an upgraded in-process connection holds in each direction before its writer waits.
@@ -63,7 +62,7 @@ impl Transport for Local {
     }
 
     /// Speaks HTTP/1.1 over a pipe in memory, so that the pipeline upgrades as it does for anybody else.
-    fn upgrade(&self, request: Request<Body>) -> BoxFuture<Result<(Response<Body>, Option<Upgraded>), BoxError>> {
+    fn upgrade(&self, request: Request<Body>) -> BoxFuture<Result<MaybeUpgraded, BoxError>> {
         let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
         let server = Bridge { call: self.call.clone(), user: self.user.clone() };
         let serve = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(far), server);

@@ -28,6 +28,8 @@ enum End {
     Hang,
 }
 
+type Otherwise = Box<dyn Fn(&str) -> Reply + Send + Sync>;
+
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Inner>);
 
@@ -36,7 +38,7 @@ struct Inner {
     script: Mutex<VecDeque<Reply>>,
     requests: Mutex<Vec<String>>,
     /// What is answered once the script is over; without it, answers hang.
-    rest: Mutex<Option<Box<dyn Fn(&str) -> Reply + Send + Sync>>>,
+    rest: Mutex<Option<Otherwise>>,
     open: AtomicUsize,
 }
 

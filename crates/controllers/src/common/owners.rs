@@ -1,5 +1,7 @@
 //! From an event on a pod to the keys of the controllers' objects that it concerns.
 
+use std::time::Duration;
+
 use client::{Event, Informer, Kind, MetaExt, ObjectKey, View, WorkQueue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -17,12 +19,23 @@ pub fn watch_dependents<D: View, K: Kind>(
     queue: &WorkQueue<ObjectKey>,
     could_adopt: impl Fn(&K, &D) -> bool + Send + Sync + 'static,
 ) {
+    watch_dependents_batched(dependents, owners, queue, Duration::ZERO, could_adopt);
+}
+
+/// The same, but an owner comes into the queue only after `delay`, once for all its dependents' events until then.
+pub fn watch_dependents_batched<D: View, K: Kind>(
+    dependents: &Informer<D>,
+    owners: &Informer<K>,
+    queue: &WorkQueue<ObjectKey>,
+    delay: Duration,
+    could_adopt: impl Fn(&K, &D) -> bool + Send + Sync + 'static,
+) {
     let (owners, queue) = (owners.clone(), queue.clone());
     let enqueue_owner = {
         let (owners, queue) = (owners.clone(), queue.clone());
         move |dependent: &D, reference: &OwnerReference| {
             if let Some(key) = resolve(&owners, dependent.namespace(), reference) {
-                queue.add(key);
+                queue.add_after(key, delay);
             }
         }
     };
@@ -46,7 +59,7 @@ pub fn watch_dependents<D: View, K: Kind>(
                     let in_namespace = cache.iter().filter(|owner| owner.namespace() == now.namespace());
                     in_namespace.filter(|owner| could_adopt(owner, now)).map(|owner| owner.key()).collect::<Vec<_>>()
                 });
-                candidates.into_iter().for_each(|key| queue.add(key));
+                candidates.into_iter().for_each(|key| queue.add_after(key, delay));
             }
         }
     });

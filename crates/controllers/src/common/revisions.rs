@@ -67,13 +67,18 @@ pub fn sort_out(revisions: &[Arc<Object<ControllerRevision>>], saved: &Value) ->
     })
 }
 
-/// Stores the current template as a new revision. Gives its name, its hash and the revision written.
+/// The label of a StatefulSet's revisions with their hash (their pods' label holds the revision's name).
+pub const NAMED_HASH: &str = "controller.kubernetes.io/hash";
+
+/// Stores the current template as a new revision, its hash under `label`. Gives its name, its hash and the revision
+/// written.
 ///
 /// # Errors
 /// `AlreadyExists` if another template has the same hash: the collision count is to be raised.
 pub async fn create(
     api: &Api,
     owner: &Owner,
+    label: &'static str,
     template: &Value,
     annotations: &Value,
     collisions: Option<i32>,
@@ -82,7 +87,7 @@ pub async fn create(
     let hash = template_hash(template, collisions);
     let name = format!("{}-{hash}", owner.name);
     let mut labels = template.at("metadata.labels").as_object().cloned().unwrap_or_default();
-    labels.insert(REVISION_HASH, hash.as_str());
+    labels.insert(label, hash.as_str());
     let mut metadata = Map::new();
     metadata.insert("name", name.as_str());
     metadata.insert("labels", labels);

@@ -239,7 +239,8 @@ impl DaemonSetController {
         let api = self.client.kind::<ControllerRevision>(&key.namespace);
         let collisions = set.status.as_ref().and_then(|status| status.collision_count);
         let annotations = tree.at("metadata.annotations");
-        match revisions::create(&api, owner, tree.at("spec.template"), annotations, collisions, number).await {
+        let template = tree.at("spec.template");
+        match revisions::create(&api, owner, REVISION_HASH, template, annotations, collisions, number).await {
             Ok((_, hash, revision)) => {
                 self.wrote_revisions.wrote(key, revision);
                 Ok(hash)
