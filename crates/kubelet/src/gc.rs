@@ -137,7 +137,7 @@ fn leftovers(kubelet: &Kubelet) {
             tracing::warn!(uid, %error, "an orphaned pod's directory could not be removed");
         }
     }
-    for cgroups in &kubelet.cgroups {
+    if let Some(cgroups) = &kubelet.cgroups {
         for (uid, path) in cgroups.pods().into_iter().filter(|(uid, _)| !known(uid)) {
             if let Err(error) = cgroups.remove(&path) {
                 tracing::debug!(uid, %error, "an orphaned pod's cgroup could not be removed");

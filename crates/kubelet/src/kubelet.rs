@@ -67,6 +67,10 @@ pub struct Kubelet {
     pub allocatable: ResourceList,
     /// What runs, as last seen.
     pub snapshot: Snapshot,
+    /// Cancelled when the directory of manifests has been read once: its pods are no orphans.
+    pub manifests_known: tokio_util::sync::CancellationToken,
+    /// Cancelled when it is to end; pods run on.
+    pub stop: tokio_util::sync::CancellationToken,
     /// When it started, nanoseconds since 1970.
     pub started_at: i64,
 }

@@ -157,6 +157,7 @@ async fn build(
         move |uid| statuses.get(uid),
         move |uid| woken.wake(uid),
         now.clone(),
+        stop.clone(),
     );
     let parallel = if config.serialize_image_pulls { Some(1) } else { config.max_parallel_image_pulls };
     Ok(Arc::new(Kubelet {
@@ -169,6 +170,8 @@ async fn build(
         health: RwLock::new(Health::default()),
         health_changed: tokio::sync::Notify::new(),
         snapshot: pleg::Snapshot::default(),
+        manifests_known: CancellationToken::new(),
+        stop: stop.clone(),
         config,
         machine,
         given,
@@ -213,6 +216,7 @@ fn spawn(kubelet: &Arc<Kubelet>, stop: &CancellationToken) {
             // Pods are acted on once all of them are known: a half list would end the others.
             later.pods.synced().await;
             sources::follow_api(&later);
+            later.manifests_known.cancelled().await;
         };
         if stop.run_until_cancelled(pods).await.is_some() {
             gc::run(later, stop).await;

@@ -21,7 +21,7 @@ async fn pods_run_to_their_ends() {
     let node = Node::start().await;
     node.pod("web", json!({"containers": [sleeper("a"), sleeper("b")], "hostname": "h", "subdomain": "s"})).await;
     node.pod("done", json!({"restartPolicy": "Never", "containers": [
-        {"name": "a", "image": IMAGE, "command": ["/bin/sh"], "args": ["-c", "echo $(GREETING) $POD_NAME $(MISSING); echo last words > /dev/termination-log"],
+        {"name": "a", "image": IMAGE, "command": ["/bin/sh"], "args": ["-c", "echo '$(GREETING)' $POD_NAME '$(MISSING)'; echo last words > /dev/termination-log"],
          "env": [{"name": "WHO", "value": "you"}, {"name": "GREETING", "value": "hello $(WHO)"},
                  {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}]}))
         .await;

@@ -43,6 +43,7 @@ pub struct Probes {
     changed: Box<dyn Fn(&str) + Send + Sync>,
     now: Box<dyn Fn() -> i64 + Send + Sync>,
     started_at: i64,
+    stop: CancellationToken,
 }
 
 type Key = (String, String, Purpose);
@@ -90,6 +91,7 @@ impl Probes {
         status: impl Fn(&str) -> Option<PodStatus> + Send + Sync + 'static,
         changed: impl Fn(&str) + Send + Sync + 'static,
         now: impl Fn() -> i64 + Send + Sync + 'static,
+        stop: CancellationToken,
     ) -> Self {
         let started_at = now();
         Probes {
@@ -101,6 +103,7 @@ impl Probes {
             changed: Box::new(changed),
             now: Box::new(now),
             started_at,
+            stop,
         }
     }
 
@@ -120,7 +123,7 @@ impl Probes {
                 if workers.contains_key(&key) {
                     continue;
                 }
-                let worker = Worker { stop: CancellationToken::new(), again: Arc::default() };
+                let worker = Worker { stop: self.stop.child_token(), again: Arc::default() };
                 let task = Task {
                     probes: self.clone(),
                     pod: pod.clone(),

@@ -45,7 +45,10 @@ fn of_api(pod: &Pod) -> Pod {
 
 /// Hands the directory's pods to their workers until told to stop.
 pub async fn follow_manifests(kubelet: Arc<Kubelet>, stop: CancellationToken) {
-    let Some(directory) = kubelet.config.static_pod_path.clone() else { return };
+    let Some(directory) = kubelet.config.static_pod_path.clone() else {
+        kubelet.manifests_known.cancel();
+        return;
+    };
     let work = async {
         let mut known: Vec<Arc<Pod>> = Vec::new();
         loop {
@@ -55,8 +58,9 @@ pub async fn follow_manifests(kubelet: Arc<Kubelet>, stop: CancellationToken) {
                 mirror::remove(&kubelet, gone).await;
             }
             known = found.into_iter().map(Arc::new).collect();
+            known.iter().for_each(|pod| kubelet.workers.update(&kubelet, pod.clone()));
+            kubelet.manifests_known.cancel();
             for pod in &known {
-                kubelet.workers.update(&kubelet, pod.clone());
                 mirror::ensure(&kubelet, pod).await;
             }
             tokio::time::sleep(kubelet.config.file_check_frequency).await;

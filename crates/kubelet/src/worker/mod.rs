@@ -99,7 +99,7 @@ impl Workers {
         known.insert(pod.uid().to_owned(), inbox.clone());
         drop(known);
         let worker = Worker::new(kubelet.clone(), inbox);
-        tokio::spawn(worker.run());
+        tokio::spawn(kubelet.stop.clone().run_until_cancelled_owned(worker.run()));
     }
 
     /// A pod is not there any more.

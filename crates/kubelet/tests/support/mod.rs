@@ -57,6 +57,9 @@ pub struct Node {
 impl Node {
     /// Brings all of it up.
     pub async fn start() -> Node {
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        // Only the first one of a process can set it.
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
         let one = ONE.lock().await;
         assert!(rustix::process::geteuid().is_root(), "these tests need root: containers, mounts, cgroups");
         let temporary = tempfile::Builder::new().prefix("kubelet-test").tempdir().unwrap();
