@@ -10,6 +10,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -44,38 +45,42 @@ pub async fn run(kubelet: Arc<Kubelet>, stop: CancellationToken) {
     let work = async {
         let mut known = Alive::new();
         let mut events = kubelet.runtime.container_events().await.ok();
+        let mut next = Instant::now();
         loop {
-            match look(&kubelet.runtime).await {
-                Ok((alive, running)) => {
-                    *kubelet.snapshot.running.lock() = Arc::new(running);
-                    for uid in changed(&known, &alive) {
-                        kubelet.workers.wake(&uid);
-                    }
-                    known = alive;
-                }
-                Err(error) => tracing::debug!(%error, "what runs could not be listed"),
+            if Instant::now() >= next {
+                look_and_wake(&kubelet, &mut known).await;
+                next = Instant::now() + if events.is_some() { RELIST_INTERVAL_WITH_EVENTS } else { RELIST_INTERVAL };
             }
-            match &mut events {
-                None => tokio::time::sleep(RELIST_INTERVAL).await,
-                Some(stream) => {
-                    let next = tokio::time::timeout(RELIST_INTERVAL_WITH_EVENTS, stream.message()).await;
-                    match next {
-                        Ok(Ok(Some(event))) => {
-                            let metadata = event.pod_sandbox_status.and_then(|status| status.metadata);
-                            kubelet.workers.wake(&metadata.map(|metadata| metadata.uid).unwrap_or_default());
-                        }
-                        Ok(_) => {
-                            // The runtime has none, or has ended them.
-                            tokio::time::sleep(RELIST_INTERVAL).await;
-                            events = None;
-                        }
-                        Err(_) => {}
-                    }
+            let Some(stream) = &mut events else {
+                tokio::time::sleep_until(next).await;
+                continue;
+            };
+            match tokio::time::timeout_at(next, stream.message()).await {
+                Ok(Ok(Some(event))) => {
+                    let metadata = event.pod_sandbox_status.and_then(|status| status.metadata);
+                    kubelet.workers.wake(&metadata.map(|metadata| metadata.uid).unwrap_or_default());
                 }
+                // The runtime has none, or has ended them.
+                Ok(_) => {
+                    events = None;
+                    next = Instant::now() + RELIST_INTERVAL;
+                }
+                Err(_) => {}
             }
         }
     };
     stop.run_until_cancelled(work).await;
+}
+
+async fn look_and_wake(kubelet: &Kubelet, known: &mut Alive) {
+    match look(&kubelet.runtime).await {
+        Ok((alive, running)) => {
+            *kubelet.snapshot.running.lock() = Arc::new(running);
+            changed(known, &alive).iter().for_each(|uid| kubelet.workers.wake(uid));
+            *known = alive;
+        }
+        Err(error) => tracing::debug!(%error, "what runs could not be listed"),
+    }
 }
 
 async fn look(runtime: &Runtime) -> Result<(Alive, Vec<v1::Container>), Error> {

@@ -341,3 +341,75 @@ async fn the_node_is_registered_and_ready() {
     }
     node.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_are_kept_in_their_bounds() {
+    let node = Node::start().await;
+    let own = |name: &str, context: serde_json::Value| json!({"name": name, "image": IMAGE, "command": sleeper("a")["command"], "securityContext": context});
+    node.pod("bound", json!({"securityContext": {"runAsGroup": 50, "supplementalGroups": [60], "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "77"}]},
+        "shareProcessNamespace": true, "hostAliases": [{"ip": "192.0.2.9", "hostnames": ["alias"]}],
+        "containers": [
+            own("tight", json!({"runAsUser": 1000, "runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}})),
+            {"name": "limited", "image": IMAGE, "command": sleeper("a")["command"], "ports": [{"containerPort": 80, "hostPort": 0}],
+             "resources": {"requests": {"cpu": "50m"}, "limits": {"cpu": "100m", "memory": "32Mi"}}}]})).await;
+    node.pod("root", json!({"containers": [own("a", json!({"runAsNonRoot": true}))]})).await;
+    node.pod(
+        "host",
+        json!({"hostNetwork": true, "dnsPolicy": "ClusterFirstWithHostNet", "containers": [sleeper("a")]}),
+    )
+    .await;
+    node.until_ready("bound").await;
+    let tight = node.exec("bound", "tight", "id; touch /x; grep -E 'NoNewPrivs|CapEff|Seccomp:' /proc/self/status; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; ps | grep -c pause; grep alias /etc/hosts").await;
+    for expected in [
+        "uid=1000 gid=50 groups=50,60\n",
+        "NoNewPrivs:\t1",
+        "CapEff:\t0000000000000000",
+        "Seccomp:\t2",
+        "77\n",
+        "192.0.2.9\talias",
+    ] {
+        assert!(tight.contains(expected), "{expected}: {tight}");
+    }
+    assert!(tight.contains("Read-only file system") || tight.contains("Permission denied"), "{tight}");
+    let kubelet = node.kubelet.clone().unwrap();
+    let pod = kubelet.find_pod("default", "bound", None).unwrap();
+    let cgroups = kubelet.cgroups.as_ref().unwrap();
+    let path = cgroups.pod_path(&pod);
+    assert!(path.contains("/kubepods/burstable/pod"), "{path}");
+    let found = kubelet.running_container(&pod, "limited").await.unwrap().unwrap();
+    let (file, quota) = match cgroups.version() {
+        kubelet::cgroups::Version::V1 => ("cpu.cfs_quota_us", "10000"),
+        kubelet::cgroups::Version::V2 => ("cpu.max", "10000 100000"),
+    };
+    let read = std::fs::read_to_string(cgroups.file("cpu", &format!("{path}/{}", found.id), file).unwrap()).unwrap();
+    assert_eq!(read.trim(), quota);
+    drop(kubelet);
+
+    let refused = node.until("root", "refused", |pod| waiting(pod) == "CreateContainerConfigError").await;
+    let message =
+        refused.status.unwrap().container_statuses.unwrap()[0].state.clone().unwrap().waiting.unwrap().message.unwrap();
+    assert!(
+        message.starts_with("container has runAsNonRoot and image will run as root (pod: \"root_default("),
+        "{message}"
+    );
+    let host = node.until_ready("host").await.status.unwrap();
+    assert_eq!(host.pod_ip, host.host_ip);
+    assert!(
+        node.exec("host", "a", "cat /etc/hosts").await.starts_with("# Kubernetes-managed hosts file (host network).\n")
+    );
+
+    // kubectl debug: an ephemeral container that sees another's processes.
+    let pods = node.admin.namespaced(&client::resources::PODS, "default");
+    let debug = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": IMAGE, "targetContainerName": "a", "command": ["/bin/sh", "-c", "ps; sleep 1000"]}]}});
+    let patch = client::Patch::Strategic(client::json::parse(debug.to_string().as_bytes()).unwrap());
+    pods.patch("host", "ephemeralcontainers", &patch, &client::WriteOptions::default()).await.unwrap();
+    node.until("host", "debugged", |pod| {
+        let status =
+            pod.status.as_ref().and_then(|status| status.ephemeral_container_statuses.as_ref()?.first().cloned());
+        status.is_some_and(|status| status.state.is_some_and(|state| state.running.is_some()))
+    })
+    .await;
+    let seen = node.log("host", "debug").await;
+    assert!(seen.contains("trap 'exit 0' TERM"), "{seen}");
+    node.finish().await;
+}

@@ -22,6 +22,8 @@ pub struct Hierarchies {
     version: Version,
     /// Mount point and controllers.
     mounts: Vec<(PathBuf, Vec<String>)>,
+    /// The unified hierarchy beside those of version 1: runtimes make cgroups there that they leave behind.
+    beside: Option<PathBuf>,
 }
 
 /// Controllers that pods' cgroups use, where the kernel has them.
@@ -40,7 +42,7 @@ impl Hierarchies {
 
     fn parse(mountinfo: &str) -> Option<Self> {
         let mut v1: Vec<(PathBuf, Vec<String>)> = Vec::new();
-        let mut v2 = None;
+        let (mut v2, mut beside) = (None, None);
         for line in mountinfo.lines() {
             let (left, right) = line.split_once(" - ")?;
             let (point, mut tail) = (left.split(' ').nth(4)?, right.split(' '));
@@ -54,13 +56,14 @@ impl Hierarchies {
                     }
                 }
                 "cgroup2" if point == "/sys/fs/cgroup" => v2 = Some(PathBuf::from(point)),
+                "cgroup2" => beside = Some(PathBuf::from(point)),
                 _ => {}
             }
         }
         match v2 {
-            Some(point) => Some(Hierarchies { version: Version::V2, mounts: vec![(point, Vec::new())] }),
+            Some(point) => Some(Hierarchies { version: Version::V2, mounts: vec![(point, Vec::new())], beside: None }),
             None if v1.is_empty() => None,
-            None => Some(Hierarchies { version: Version::V1, mounts: v1 }),
+            None => Some(Hierarchies { version: Version::V1, mounts: v1, beside }),
         }
     }
 
@@ -68,7 +71,7 @@ impl Hierarchies {
     #[cfg(test)]
     pub fn fake_v1(root: &Path, controllers: &[&str]) -> Self {
         let mounts = controllers.iter().map(|name| (root.join(name), vec![(*name).to_owned()])).collect();
-        Hierarchies { version: Version::V1, mounts }
+        Hierarchies { version: Version::V1, mounts, beside: None }
     }
 
     /// The version in use.
@@ -126,7 +129,7 @@ impl Hierarchies {
     /// Removes a cgroup with all below it; kills what is left in it.
     pub fn remove(&self, path: &str) -> io::Result<()> {
         let mut result = Ok(());
-        for (mount, _) in &self.mounts {
+        for mount in self.mounts.iter().map(|(mount, _)| mount).chain(&self.beside) {
             if let Err(error) = remove(&below(mount, path)) {
                 result = Err(error);
             }
