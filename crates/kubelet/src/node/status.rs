@@ -138,9 +138,8 @@ pub fn generate(input: &Input<'_>, old: &NodeStatus) -> NodeStatus {
     });
     status.images = Some(images(input.images, config.node_status_max_images)).filter(|images| !images.is_empty());
     status.runtime_handlers = Some(handlers(health)).filter(|handlers| !handlers.is_empty());
-    status.features = health
-        .supplemental_groups_policy
-        .map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy), ..NodeFeatures::default() });
+    status.features =
+        health.supplemental_groups_policy.map(|policy| NodeFeatures { supplemental_groups_policy: Some(policy) });
     status.declared_features = Some(DECLARED_FEATURES.map(str::to_owned).to_vec());
     status.volumes_in_use = Some(input.volumes_in_use.to_vec()).filter(|volumes| !volumes.is_empty());
     status.conditions = Some(conditions(input, old, &capacity));

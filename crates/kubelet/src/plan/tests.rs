@@ -251,6 +251,6 @@ proptest::proptest! {
             proptest::prop_assert!(status.is_none_or(|status| status.state != RunState::Running));
         }
         proptest::prop_assert!(actions.kill.is_empty());
-        proptest::prop_assert!(!(actions.kill_pod && !actions.start.is_empty()));
+        proptest::prop_assert!(!actions.kill_pod || actions.start.is_empty());
     }
 }

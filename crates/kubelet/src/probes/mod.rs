@@ -38,13 +38,16 @@ pub struct Probes {
     events: Events,
     findings: Mutex<Findings>,
     workers: Mutex<HashMap<Key, Worker>>,
-    status: Box<dyn Fn(&str) -> Option<PodStatus> + Send + Sync>,
+    status: ReadStatus,
     /// Called with the pod's UID when something was found.
     changed: Box<dyn Fn(&str) + Send + Sync>,
     now: Box<dyn Fn() -> i64 + Send + Sync>,
     started_at: i64,
     stop: CancellationToken,
 }
+
+/// A pod's status, by its UID.
+type ReadStatus = Box<dyn Fn(&str) -> Option<PodStatus> + Send + Sync>;
 
 type Key = (String, String, Purpose);
 

@@ -255,8 +255,7 @@ impl StatusManager {
         let fits = |object: &Arc<Object<Pod>>| {
             if pod.is_static() { object.view.is_mirror() } else { object.view.uid() == pod.uid() }
         };
-        let newest = [cached, answered].into_iter().flatten().filter(fits).max_by_key(|object| object.revision);
-        newest
+        [cached, answered].into_iter().flatten().filter(fits).max_by_key(|object| object.revision)
     }
 }
 

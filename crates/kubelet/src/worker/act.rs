@@ -30,6 +30,9 @@ pub(crate) struct Acted {
     pub wait: Option<Duration>,
 }
 
+/// An event's reason and message.
+type Warning = (&'static str, String);
+
 /// A container to be started.
 pub(crate) struct Start<'a> {
     pub container: &'a Container,
@@ -157,7 +160,7 @@ pub(crate) fn sandbox_config(
     kubelet: &Kubelet,
     pod: &Pod,
     attempt: u32,
-) -> Result<(v1::PodSandboxConfig, Vec<(&'static str, String)>), String> {
+) -> Result<(v1::PodSandboxConfig, Vec<Warning>), String> {
     let host = match &kubelet.config.resolv_conf {
         Some(path) => Some(fs::read_to_string(path).map_err(|error| format!("open {}: {error}", path.display()))?),
         None => None,
