@@ -16,6 +16,7 @@ use crate::user::UserInfo;
 use crate::value::Value;
 
 pub mod admission;
+pub mod api_service;
 pub mod certificate_signing_request;
 pub mod config_map;
 pub mod convert;
@@ -28,6 +29,7 @@ mod diff;
 pub mod disruption_budget;
 pub mod endpoints;
 pub mod event;
+pub mod flow_control;
 pub mod formats;
 pub mod horizontal_pod_autoscaler;
 pub mod ingress;
@@ -224,6 +226,7 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("admissionregistration.k8s.io", "validatingadmissionpolicies", &admission::policies::VALIDATING),
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", &admission::policies::VALIDATING_BINDING),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &admission::webhooks::VALIDATING),
+    ("apiregistration.k8s.io", "apiservices", &api_service::RULES),
     ("apps", "controllerrevisions", &stateful_set::CONTROLLER_REVISION),
     ("apps", "daemonsets", &daemon_set::RULES),
     ("apps", "deployments", &deployment::RULES),
@@ -239,6 +242,8 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("coordination.k8s.io", "leases", &lease::LEASE),
     ("discovery.k8s.io", "endpointslices", &endpoints::ENDPOINT_SLICE),
     ("events.k8s.io", "events", &event::EVENTS),
+    ("flowcontrol.apiserver.k8s.io", "flowschemas", &flow_control::FLOW_SCHEMA),
+    ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", &flow_control::PRIORITY_LEVEL),
     ("networking.k8s.io", "ingressclasses", &ingress::CLASS),
     ("networking.k8s.io", "ingresses", &ingress::INGRESS),
     ("networking.k8s.io", "ipaddresses", &ip_address::IP_ADDRESS),
