@@ -55,6 +55,7 @@ enum Place {
 type Rank = (Reverse<i32>, Instant, u64);
 
 /// The queue.
+#[derive(Default)]
 pub struct Queue {
     entries: HashMap<String, (QueuedPod, Place, Rank)>,
     active: BTreeMap<Rank, String>,
@@ -70,22 +71,6 @@ pub struct Queue {
 }
 
 // === impl Queue ===
-
-impl Default for Queue {
-    fn default() -> Queue {
-        Queue {
-            entries: HashMap::new(),
-            active: BTreeMap::new(),
-            backoff: BTreeMap::new(),
-            unschedulable: HashSet::new(),
-            in_flight: HashMap::new(),
-            events: VecDeque::new(),
-            first_event: 0,
-            sequence: 0,
-            next_flush: None,
-        }
-    }
-}
 
 impl Queue {
     /// A pod without a node came.

@@ -24,7 +24,7 @@ fn text(spec: Value, endpoints: Value) -> String {
                 lines.push(format!("{chain}: (empty)"));
             }
         }
-        lines.extend(plan.fragment.sets.iter().map(|(set, _)| format!("set {set}")));
+        lines.extend(plan.fragment.sets.keys().map(|set| format!("set {set}")));
         for ((container, key), value) in &plan.fragment.elements {
             lines.push(format!("@{} {key}{}{value}", container.name(), if value.is_empty() { "" } else { " : " }));
         }
