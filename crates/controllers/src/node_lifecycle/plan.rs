@@ -112,39 +112,39 @@ mod tests {
         &[("Ready", "True")],
         &["node.kubernetes.io/not-ready:NoSchedule", "a:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"],
         true,
-        Some(&["a:NoSchedule"])
+        Some(vec!["a:NoSchedule"])
     )]
     #[case::settled(&[("Ready", "True"), ("DiskPressure", "False")], &["a:NoExecute"], true, None)]
     #[case::not_ready(
         &[("Ready", "False")],
         &[],
         true,
-        Some(&["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"])
+        Some(vec!["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"])
     )]
     #[case::no_node_is_ready(
         &[("Ready", "False")],
         &["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"],
         false,
-        Some(&["node.kubernetes.io/not-ready:NoSchedule"])
+        Some(vec!["node.kubernetes.io/not-ready:NoSchedule"])
     )]
     #[case::not_ready_becomes_unreachable(
         &[("Ready", "Unknown")],
         &["node.kubernetes.io/not-ready:NoSchedule", "node.kubernetes.io/not-ready:NoExecute"],
         true,
-        Some(&["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"])
+        Some(vec!["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"])
     )]
     #[case::pressure(
         &[("Ready", "True"), ("MemoryPressure", "True")],
         &[],
         true,
-        Some(&["node.kubernetes.io/memory-pressure:NoSchedule"])
+        Some(vec!["node.kubernetes.io/memory-pressure:NoSchedule"])
     )]
     #[case::registered_with_a_taint(&[], &["node.kubernetes.io/not-ready:NoExecute"], true, None)]
     fn by_condition(
         #[case] conditions: &[(&str, &str)],
         #[case] there: &[&str],
         #[case] may_evict: bool,
-        #[case] expected: Option<&[&str]>,
+        #[case] expected: Option<Vec<&str>>,
     ) {
         let conditions: Vec<String> =
             conditions.iter().map(|(kind, status)| format!(r#"{{"type":"{kind}","status":"{status}"}}"#)).collect();
