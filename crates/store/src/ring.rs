@@ -337,3 +337,80 @@ impl Filed {
 fn weight(event: &Event) -> usize {
     2 * event.entry.value.len() + EVENT_OVERHEAD_BYTES
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Entry, Forms, Parts, Record};
+
+    use super::*;
+
+    fn event(revision: Revision, namespace: &str, node: &str, prev: Option<&Arc<Event>>) -> Arc<Event> {
+        let fields = vec![("node".into(), node.into())];
+        let record = Record::new(&Parts { namespace: namespace.into(), name: "x".into(), fields, ..Parts::default() });
+        let (key, value) = (Arc::from(format!("/{namespace}/x")), bytes::Bytes::from_static(b"0123456789"));
+        let (create_revision, lease, place, forms) = (revision, None, 0, Forms::default());
+        let entry = Entry { key, value, create_revision, mod_revision: revision, record, lease, place, forms };
+        Arc::new(Event::put(Arc::new(entry), prev.map(|prev| prev.entry.clone()), None))
+    }
+
+    fn on_node(node: &str) -> Scope {
+        Scope { field: Some(("node".into(), node.into())), ..Scope::default() }
+    }
+
+    fn read(file: &File, after: Revision) -> Result<Vec<Revision>, Revision> {
+        let mut batch = Vec::new();
+        match file.read(after, &mut None, 100, 100, |_| true, &mut batch) {
+            Read::Through(_) => Ok(batch.iter().map(|event| event.revision).collect()),
+            Read::Behind { floor } => Err(floor),
+        }
+    }
+
+    #[test]
+    fn an_event_wakes_only_the_files_it_is_in() {
+        let mut ring = Ring::new(1, 1 << 20);
+        let scopes =
+            [Scope { namespace: Some("a".into()), ..Scope::default() }, on_node("n1"), on_node("n2"), on_node("n3")];
+        let files = scopes.map(|scope| ring.subscribe(&scope, 1));
+        let first = event(2, "a", "n1", None);
+        let mut touched = Vec::new();
+        ring.push(first.clone(), &mut touched);
+        ring.push(event(3, "a", "n2", Some(&first)), &mut touched);
+        assert_eq!(files.each_ref().map(|file| read(file, 1).unwrap()), [vec![2, 3], vec![2, 3], vec![3], vec![]]);
+        assert_eq!(touched.len(), 4, "the ring, the namespace, the node it left and the node it came to");
+    }
+
+    #[test]
+    fn files_lose_what_the_ring_loses_and_go_with_their_last_watcher() {
+        let mut ring = Ring::new(1, 3 * (EVENT_OVERHEAD_BYTES + 20));
+        let (one, two) = (ring.subscribe(&on_node("n1"), 1), ring.subscribe(&on_node("n1"), 1));
+        assert!(Arc::ptr_eq(&one, &two), "watchers of the same share a file");
+        for revision in 2..8 {
+            ring.push(event(revision, "a", if revision % 2 == 0 { "n1" } else { "n2" }, None), &mut Vec::new());
+        }
+        assert_eq!(read(&ring.all, 4), Ok(vec![5, 6, 7]));
+        assert_eq!((read(&ring.all, 3), read(&one, 1), read(&one, 4)), (Err(4), Err(4), Ok(vec![6])));
+        ring.unsubscribe(&on_node("n1"));
+        assert_eq!(ring.files().len(), 2);
+        ring.unsubscribe(&on_node("n1"));
+        assert_eq!(ring.files().len(), 1);
+        let late = ring.subscribe(&on_node("n1"), 7);
+        assert_eq!(read(&late, 6), Err(7), "a younger file: the ring has what it misses");
+    }
+
+    #[test]
+    fn a_reader_does_not_run_ahead_of_what_is_visible() {
+        let mut ring = Ring::new(1, 1 << 20);
+        for (revision, namespace) in [(2, "a"), (3, "a"), (3, "b"), (4, "a")] {
+            ring.push(event(revision, namespace, "", None), &mut Vec::new());
+        }
+        let (mut batch, mut place) = (Vec::new(), None);
+        assert_eq!(ring.all.read(1, &mut place, 2, 100, |_| true, &mut batch), Read::Through(2));
+        assert_eq!(
+            ring.all.read(2, &mut place, 4, 1, |_| true, &mut batch),
+            Read::Through(3),
+            "a revision is not split"
+        );
+        assert_eq!(batch.iter().map(|event| event.revision).collect::<Vec<_>>(), [2, 3, 3]);
+        assert_eq!((ring.all.progress(3, 3), ring.all.progress(3, 4), ring.all.progress(4, 9)), (3, 3, 9));
+    }
+}

@@ -66,9 +66,7 @@ impl Embedded {
     /// Opens the log on a file layer. Blocks.
     fn open_on(files: Arc<dyn Files>, state: Arc<State>) -> Result<Self, OpenError> {
         let recovered = recover::recover(&*files, &state, DELETES_RESERVE)?;
-        let mut entries: Vec<_> = recovered.entries.into_values().collect();
-        entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
-        state.load(entries, recovered.revision, recovered.compacted);
+        state.load(recovered.entries.into_values(), recovered.revision, recovered.compacted);
         let catalog = Arc::new(Mutex::new(recovered.catalog));
         let (queue, requests) = mpsc::channel(state.limits.queued_txns_max);
         let writer = Writer {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use store::EtcdConfig;
+use store::{EtcdConfig, EtcdTls};
 
 use crate::harness::On;
 
@@ -13,6 +13,8 @@ pub struct EtcdServer {
     directory: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
+    /// Serves and demands certificates.
+    tls: bool,
 }
 
 /// `XEBEC_ETCD` and `XEBEC_ETCD_NEW` name others.
@@ -37,23 +39,69 @@ fn free_port() -> u16 {
 
 impl EtcdServer {
     pub fn start(on: On) -> Self {
-        let memory = PathBuf::from("/dev/shm");
-        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let directory = directory.expect("a temporary directory");
-        let mut server = Self { binary: binary(on), directory, port: free_port(), child: None };
+        let mut server = Self::prepare(on);
         server.run();
         server
     }
 
+    /// An etcd that knows its clients by their certificates.
+    pub fn start_with_tls(on: On) -> Self {
+        let mut server = Self::prepare(on);
+        server.tls = true;
+        server.make_certificates();
+        server.run();
+        server
+    }
+
+    fn prepare(on: On) -> Self {
+        let memory = PathBuf::from("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let directory = directory.expect("a temporary directory");
+        Self { binary: binary(on), directory, port: free_port(), child: None, tls: false }
+    }
+
+    fn make_certificates(&self) {
+        let script = "
+            set -e
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt
+            for name in server client; do
+                openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
+                printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' > extensions
+                openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out $name.crt
+            done";
+        let made = Command::new("sh").args(["-c", script]).current_dir(self.directory.path()).output();
+        let made = made.expect("a shell");
+        assert!(made.status.success(), "openssl is needed: {}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    fn file(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.directory.path().join(name)).expect("it was made")
+    }
+
+    fn url(&self) -> String {
+        format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
+    }
+
     pub fn config(&self) -> EtcdConfig {
-        EtcdConfig { endpoints: vec![format!("http://127.0.0.1:{}", self.port)], ..EtcdConfig::default() }
+        let tls = self.tls.then(|| EtcdTls {
+            ca: self.file("ca.crt"),
+            certificate: self.file("client.crt"),
+            key: self.file("client.key"),
+        });
+        EtcdConfig { endpoints: vec![self.url()], tls, ..EtcdConfig::default() }
     }
 
     /// Starts etcd on its data, with the same port.
     pub fn run(&mut self) {
-        let (client, peer) = (format!("http://127.0.0.1:{}", self.port), format!("http://127.0.0.1:{}", free_port()));
+        let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", free_port()));
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
         let data = self.directory.path().join("data");
-        let child = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        if self.tls {
+            let files = [("cert-file", "server.crt"), ("key-file", "server.key"), ("trusted-ca-file", "ca.crt")];
+            command.args(files.map(|(flag, file)| format!("--{flag}={}", path(file)))).arg("--client-cert-auth");
+        }
+        let child = command
             .arg(format!("--data-dir={}", data.display()))
             .args([format!("--listen-client-urls={client}"), format!("--advertise-client-urls={client}")])
             .args([format!("--listen-peer-urls={peer}"), format!("--initial-advertise-peer-urls={peer}")])

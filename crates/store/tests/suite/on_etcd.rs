@@ -180,3 +180,21 @@ async fn compaction_by_others_ends_what_needs_it(#[values(Etcd, EtcdNew)] on: On
     let mut hot = ours.watch(PODS, Scope::default(), start).unwrap();
     assert_eq!(events(&mut hot, 5).await.len(), 5, "memory serves what it has");
 }
+
+#[rstest]
+#[tokio::test]
+async fn an_etcd_may_ask_for_certificates(#[values(Etcd, EtcdNew)] on: On) {
+    let etcd = EtcdServer::start_with_tls(on);
+    let config = EngineConfig::Etcd(etcd.config());
+    let store = Store::open(config, Arc::new(Words), options()).await.unwrap();
+    let mut watch = store.watch(PODS, Scope::default(), store.revision()).unwrap();
+    let written = store.txn(Txn::create(pod("a", "x"), "x")).await.unwrap().revision;
+    assert!(store.barrier().await.unwrap() >= written);
+    assert_eq!(events(&mut watch, 1).await, [format!("+a/x=x {written}")]);
+    let mut stranger = etcd.config();
+    if let Some(tls) = &mut stranger.tls {
+        tls.certificate.clear();
+    }
+    let opening = Store::open(EngineConfig::Etcd(stranger), Arc::new(Words), options());
+    assert!(tokio::time::timeout(Duration::from_millis(500), opening).await.is_err(), "who is not known waits outside");
+}

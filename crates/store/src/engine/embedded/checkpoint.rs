@@ -141,19 +141,19 @@ impl Checkpoint {
     ) -> io::Result<Result<Self, (u64, &'static str)>> {
         let mut frames = Frames::new(&*file, 0, 0);
         let Ok(first) = frames.next()? else { return Ok(Err((0, "no header"))) };
-        let header = Header::decode(&first.body, state).filter(|_| first.tag == TAG_HEADER);
+        let header = Header::decode(first.body, state).filter(|_| first.tag == TAG_HEADER);
         let Some(header) = header else { return Ok(Err((0, "an unknown header"))) };
-        let mut frames = Frames::new(&*file, header.nonce, frames.offset);
+        let mut frames = Frames::new(&*file, header.nonce, first.end);
         let (mut index, mut count) = (Vec::new(), 0);
         loop {
-            let Ok(frame) = frames.next()? else { return Ok(Err((frames.offset, "a damaged frame"))) };
+            let at = frames.offset;
+            let Ok(frame) = frames.next()? else { return Ok(Err((at, "a damaged frame"))) };
             let bad = Ok(Err((frame.offset, "an undecodable frame")));
             if frame.tag == TAG_END {
-                let whole = Decoder::plain(&frame.body, state).u64() == Some(count);
-                let bytes = frames.offset;
+                let (whole, bytes) = (Decoder::plain(frame.body, state).u64() == Some(count), frame.end);
                 return if whole { Ok(Ok(Self { header, file, bytes, index })) } else { bad };
             }
-            let Some(mut decoder) = Decoder::data(&frame.body, state) else { return bad };
+            let Some(mut decoder) = Decoder::data(frame.body, state) else { return bad };
             let before = count;
             while !decoder.is_empty() {
                 let Some(entry) = decoder.entry() else { return bad };
@@ -170,8 +170,9 @@ impl Checkpoint {
     pub(crate) fn find(&self, key: &str, state: &State) -> io::Result<Option<Entry>> {
         let behind = self.index.partition_point(|(first, _)| **first <= *key);
         let Some((_, offset)) = behind.checked_sub(1).and_then(|at| self.index.get(at)) else { return Ok(None) };
-        let Ok(frame) = Frames::one(&*self.file, self.header.nonce, *offset).next()? else { return Ok(None) };
-        let Some(mut decoder) = Decoder::data(&frame.body, state) else { return Ok(None) };
+        let mut frames = Frames::one(&*self.file, self.header.nonce, *offset);
+        let Ok(frame) = frames.next()? else { return Ok(None) };
+        let Some(mut decoder) = Decoder::data(frame.body, state) else { return Ok(None) };
         while !decoder.is_empty() {
             match decoder.entry_if(&mut |of| of == key) {
                 Some(Some(entry)) => return Ok(Some(entry)),

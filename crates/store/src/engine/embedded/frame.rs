@@ -19,11 +19,13 @@ const CHUNK: usize = 1 << 20;
 /// Bytes read at a time by who wants one frame.
 const ONE: usize = 8 << 10;
 
-/// A frame that was read.
-pub(crate) struct Frame {
+/// A frame that was read; its body is in the reader's buffer.
+pub(crate) struct Frame<'a> {
     pub(crate) offset: u64,
+    /// Where the frame behind it would be.
+    pub(crate) end: u64,
     pub(crate) tag: u32,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: &'a [u8],
 }
 
 /// Why there is no further frame.
@@ -87,7 +89,7 @@ impl<'a> Frames<'a> {
     }
 
     /// The next frame, or why there is none.
-    pub(crate) fn next(&mut self) -> io::Result<Result<Frame, End>> {
+    pub(crate) fn next(&mut self) -> io::Result<Result<Frame<'_>, End>> {
         let Some(header) = self.bytes(self.offset, HEADER)? else { return Ok(Err(self.end()?)) };
         let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let (magic, length, sum, tag) = (number(0), number(4) as usize, number(8), number(12));
@@ -95,13 +97,15 @@ impl<'a> Frames<'a> {
             return Ok(Err(self.end()?));
         }
         let (nonce, offset) = (self.nonce, self.offset);
-        let Some(body) = self.bytes(offset + HEADER as u64, length)? else { return Ok(Err(End::Torn)) };
-        if checksum(nonce, tag, body) != sum {
+        let end = offset + (HEADER + padded(length)) as u64;
+        let sound = self.bytes(offset + HEADER as u64, length)?.is_some_and(|body| checksum(nonce, tag, body) == sum);
+        if !sound {
             return Ok(Err(End::Torn));
         }
-        let body = body.to_vec();
-        self.offset += (HEADER + padded(length)) as u64;
-        Ok(Ok(Frame { offset, tag, body }))
+        self.offset = end;
+        // It is in the buffer: that was just checked.
+        let body = self.bytes(offset + HEADER as u64, length)?.unwrap_or_default();
+        Ok(Ok(Frame { offset, end, tag, body }))
     }
 
     /// Whether a whole frame of this file lies anywhere behind the current place: then what is torn was not the end.
@@ -174,7 +178,7 @@ mod tests {
         let mut bodies = Vec::new();
         loop {
             match frames.next().unwrap() {
-                Ok(frame) => bodies.push(frame.body),
+                Ok(frame) => bodies.push(frame.body.to_vec()),
                 Err(end) => return (bodies, end),
             }
         }

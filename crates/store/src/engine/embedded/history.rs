@@ -54,11 +54,12 @@ impl Reader<'_> {
         let mut frames = Frames::new(&*segment.file, segment.nonce, segment.offset_after(self.query.after));
         let damaged = |offset: u64| ReadError::Corrupt(format!("segment {:08x}, byte {offset}", segment.id));
         while frames.offset < segment.end() {
-            let frame = frames.next().map_err(unreadable)?.map_err(|_| damaged(frames.offset))?;
+            let at = frames.offset;
+            let frame = frames.next().map_err(unreadable)?.map_err(|_| damaged(at))?;
             if frame.tag != TAG_DATA {
                 continue;
             }
-            let mut decoder = Decoder::data(&frame.body, self.state).ok_or_else(|| damaged(frame.offset))?;
+            let mut decoder = Decoder::data(frame.body, self.state).ok_or_else(|| damaged(frame.offset))?;
             while !decoder.is_empty() {
                 let revision = decoder.peek_u64().ok_or_else(|| damaged(frame.offset))?;
                 let wanted = revision > self.query.after && revision <= self.query.upto;
@@ -70,7 +71,7 @@ impl Reader<'_> {
                 self.commit(commit)?;
                 *through = revision.max(*through);
             }
-            *looked += frames.offset - frame.offset;
+            *looked += frame.end - frame.offset;
             if (self.bytes >= PAGE_BYTES || *looked >= LOOK_BYTES) && *through > self.query.after {
                 return Ok(false);
             }
@@ -122,8 +123,9 @@ impl Reader<'_> {
     }
 
     fn in_segment(&self, segment: &Segment, offset: u64, key: &str, before: Revision) -> io::Result<Option<Entry>> {
-        let Ok(frame) = Frames::one(&*segment.file, segment.nonce, offset).next()? else { return Ok(None) };
-        let Some(mut decoder) = Decoder::data(&frame.body, self.state) else { return Ok(None) };
+        let mut frames = Frames::one(&*segment.file, segment.nonce, offset);
+        let Ok(frame) = frames.next()? else { return Ok(None) };
+        let Some(mut decoder) = Decoder::data(frame.body, self.state) else { return Ok(None) };
         let mut newest = None;
         while decoder.peek_u64().is_some_and(|revision| revision < before) {
             let Some(commit) = decoder.commit(|of| of == key) else { return Ok(None) };

@@ -3,7 +3,7 @@
 //! The newest segment may end in a torn frame: it was never acknowledged and is cut off. Anything else that does not
 //! read back was acknowledged once: the store refuses to open rather than to lose it silently.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ const FIRST_REVISION: Revision = 1;
 
 /// What the files hold.
 pub(crate) struct Recovered {
-    pub(crate) entries: HashMap<Arc<str>, Arc<Entry>>,
+    pub(crate) entries: BTreeMap<Arc<str>, Arc<Entry>>,
     pub(crate) revision: Revision,
     pub(crate) compacted: Revision,
     pub(crate) catalog: Catalog,
@@ -33,14 +33,14 @@ pub(crate) struct Recovered {
 struct Recovery<'a> {
     files: &'a dyn Files,
     state: &'a State,
-    entries: HashMap<Arc<str>, Arc<Entry>>,
+    entries: BTreeMap<Arc<str>, Arc<Entry>>,
     revision: Revision,
     compacted: Revision,
 }
 
 /// Reads everything and starts a new segment with `reserve` bytes of room. Blocks.
 pub(crate) fn recover(files: &dyn Files, state: &State, reserve: u64) -> Result<Recovered, OpenError> {
-    let mut recovery = Recovery { files, state, entries: HashMap::new(), revision: FIRST_REVISION, compacted: 0 };
+    let mut recovery = Recovery { files, state, entries: BTreeMap::new(), revision: FIRST_REVISION, compacted: 0 };
     let names = files.list().map_err(|error| named("the directory", error))?;
     let mut segments = recovery.open_all(&names, segment::id_of)?;
     let mut checkpoints = recovery.open_all(&names, checkpoint::revision_of)?;
@@ -200,7 +200,8 @@ impl Recovery<'_> {
 
     /// A segment whose header is not whole was being made when the power went: it holds nothing.
     fn drop_unfinished(&self, file: &dyn File, name: &str, is_last: bool) -> Result<(), OpenError> {
-        let empty = Frames::new(file, 0, 64).next().map_err(|error| named(name, error))?;
+        let mut frames = Frames::new(file, 0, segment::HEADER_END);
+        let empty = frames.next().map_err(|error| named(name, error))?;
         if !is_last || matches!(empty, Ok(_) | Err(End::Torn)) {
             return Err(corrupt(name.to_owned(), 0, "the header is damaged"));
         }

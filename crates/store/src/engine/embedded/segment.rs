@@ -18,6 +18,8 @@ use crate::Revision;
 const RESERVE_STEP: u64 = 1 << 20;
 /// The index remembers a revision every so many bytes; a reader skips at most that much.
 const INDEX_STEP: u64 = 64 << 10;
+/// Bytes of the first frame: format, number, nonce and revision.
+pub(crate) const HEADER_END: u64 = (frame::HEADER + 24) as u64;
 const PREFIX: &str = "log-";
 
 /// One file of the log.
@@ -75,7 +77,7 @@ pub(crate) fn header(file: &dyn File) -> io::Result<Option<Header>> {
     if frame.tag != TAG_HEADER || format != FORMAT {
         return Ok(None);
     }
-    Ok(Some(Header { id, nonce, after: u64::from(low) | u64::from(high) << 32, end: frames.offset }))
+    Ok(Some(Header { id, nonce, after: u64::from(low) | u64::from(high) << 32, end: frame.end }))
 }
 
 // === impl Segment ===
@@ -140,7 +142,8 @@ impl Tail {
         [FORMAT, id, nonce].into_iter().for_each(|number| put_u32(&mut bytes, number));
         put_u64(&mut bytes, after);
         frame::finish(&mut bytes, 0, TAG_HEADER);
-        let end = bytes.len() as u64;
+        let end = HEADER_END;
+        debug_assert_eq!(end, bytes.len() as u64);
         let reserved = end + reserve;
         file.reserve(0, reserved)?;
         file.write_at(&bytes, 0)?;
