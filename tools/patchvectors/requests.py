@@ -2,9 +2,10 @@
 
     python3 requests.py URL TOKEN OUTPUT
 
-Each line: [request, code, answer, warnings]; what differs from run to run is "*". Replayed against
-our own server by crates/apiserver/tests/patches.rs. The server is a fresh one, with etcd and
---disable-admission-plugins=ServiceAccount; the token is that of a user in system:masters.
+Each line: [request, code, answer, warnings]; what differs from run to run is "*"; "compare": "code"
+in a request says that no more than the code counts. Replayed against
+our own server by crates/apiserver/tests/patches.rs. The server is a fresh one, with etcd;
+the token is that of a user in system:masters.
 """
 import copy, json, re, ssl, sys, urllib.error, urllib.request
 
@@ -35,6 +36,7 @@ def delete(path): return dict(method="DELETE",path=path)
 cm=lambda name,data: {"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":name},"data":data}
 a=CM+"/a"
 R=[
+ post("/api/v1/namespaces/default/serviceaccounts",{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}),
  post(CM,cm("a",{"a":"1","b":"2"}),agent="kubectl/v1.37.2 (linux/amd64)"),
  # JSON patch
  patch(J,a,[{"op":"replace","path":"/data/a","value":"9"},{"op":"add","path":"/data/c","value":"3"}],agent="one/1"),
@@ -174,11 +176,73 @@ R+=[
  get(D),
  delete(D),
 ]
+# More kinds: what controllers, the kubelet and kubectl send.
+SVC="/api/v1/namespaces/default/services"; POD="/api/v1/namespaces/default/pods"; NODE="/api/v1/nodes"
+RBAC="/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles"
+svc={"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"clusterIP":"None","selector":{"app":"s"},"ports":[{"port":80,"name":"http"},{"port":53,"name":"dns","protocol":"UDP"}]}}
+pod={"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"app":"p"}},"spec":{"containers":[{"name":"c","image":"nginx:1","env":[{"name":"A","value":"1"},{"name":"B","value":"2"}]}],"automountServiceAccountToken":False}}
+node={"apiVersion":"v1","kind":"Node","metadata":{"name":"n1","labels":{"a":"1"}},"spec":{"taints":[{"key":"x","effect":"NoSchedule"}]}}
+role={"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"r"},"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get"]}]}
+R+=[
+ patch(A,SVC+"/s?fieldManager=one",svc),
+ patch(A,SVC+"/s?fieldManager=two",{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"ports":[{"port":80,"protocol":"TCP","targetPort":8080},{"port":443,"name":"https"}]}}),
+ patch(A,SVC+"/s?fieldManager=two&force=true",{"apiVersion":"v1","kind":"Service","metadata":{"name":"s"},"spec":{"ports":[{"port":443,"name":"https"}]}}),
+ patch(S,SVC+"/s",{"spec":{"ports":[{"port":53,"$patch":"delete"}]}},agent="kubectl-patch/1"),
+ patch(S,SVC+"/s",{"spec":{"ports":[{"port":80,"targetPort":"web"}],"$setElementOrder/ports":[{"port":443},{"port":80}]}},agent="kubectl-patch/1"),
+ patch(J,SVC+"/s",[{"op":"replace","path":"/spec/ports/0/port","value":8443}],agent="kubectl-patch/1"),
+ patch(M,SVC+"/s/status",{"status":{"conditions":[{"type":"Ready","status":"True","reason":"X","message":"","lastTransitionTime":"2024-01-01T00:00:00Z"}]}},agent="lb/1"),
+ patch(M,SVC+"/s",{"metadata":{"finalizers":["example.com/f"]}},agent="lb/1"),
+ patch(S,SVC+"/s",{"metadata":{"finalizers":["example.com/g"]}},agent="lb/1"),
+ patch(S,SVC+"/s",{"metadata":{"$deleteFromPrimitiveList/finalizers":["example.com/f","example.com/g"]}},agent="lb/1"),
+ get(SVC+"/s"), delete(SVC+"/s"),
+ post(POD,pod,agent="kubectl/1"),
+ patch(S,POD+"/p/status",{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"False","lastTransitionTime":"2024-01-01T00:00:00Z"},{"type":"PodScheduled","status":"True","lastTransitionTime":"2024-01-01T00:00:00Z"}],"podIPs":[{"ip":"10.0.0.1"}]}},agent="kubelet/1"),
+ patch(S,POD+"/p/status",{"status":{"$setElementOrder/conditions":[{"type":"Ready"},{"type":"PodScheduled"}],"conditions":[{"type":"Ready","status":"True","lastTransitionTime":"2024-01-01T00:00:01Z"}],"$setElementOrder/podIPs":[{"ip":"10.0.0.1"},{"ip":"fd00::1"}],"podIPs":[{"ip":"fd00::1"}]}},agent="kubelet/1"),
+ patch(S,POD+"/p/status",{"status":{"conditions":[{"type":"DisruptionTarget","status":"True","reason":"R","message":"m","lastTransitionTime":"2024-01-01T00:00:02Z"}]},"spec":{"nodeName":"x"}},agent="evictor/1"),
+ patch(A,POD+"/p/status?fieldManager=st",{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"status":{"message":"hello","conditions":[{"type":"Mine","status":"True"}]}}),
+ patch(S,POD+"/p",{"spec":{"containers":[{"name":"c","image":"nginx:2"}]}},agent="kubectl-set/1"),
+ patch(S,POD+"/p",{"spec":{"containers":[{"name":"c","env":[{"name":"A","$patch":"delete"}]}]}},agent="kubectl-set/1"),
+ patch(M,POD+"/p",{"metadata":{"annotations":{"a":"b"},"labels":{"app":None,"x":"y"}}},agent="kubectl-label/1"),
+ patch(A,POD+"/p?fieldManager=lab",{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"x":"z"}}}),
+ patch(A,POD+"/p?fieldManager=lab",{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"x":"y","w":"1"},"ownerReferences":[{"apiVersion":"v1","kind":"ConfigMap","name":"a","uid":"1"}]}}),
+ patch(A,POD+"/p?fieldManager=lab",{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","labels":{"x":"y"}}}),
+ patch(J,POD+"/p",[{"op":"test","path":"/metadata/labels/x","value":"y"},{"op":"add","path":"/metadata/labels/k","value":"v"},{"op":"copy","from":"/metadata/labels/k","path":"/metadata/labels/l"},{"op":"move","from":"/metadata/labels/l","path":"/metadata/labels/m"}],agent="json/1"),
+ get(POD+"/p"),
+ dict(delete(POD+"/p?gracePeriodSeconds=0"),compare="code"),
+ post(NODE,node,agent="kubelet/1"),
+ patch(S,NODE+"/n1/status",{"status":{"$setElementOrder/conditions":[{"type":"MemoryPressure"},{"type":"Ready"}],"conditions":[{"type":"MemoryPressure","status":"False","lastHeartbeatTime":"2024-01-01T00:00:00Z","lastTransitionTime":"2024-01-01T00:00:00Z"},{"type":"Ready","status":"True","lastHeartbeatTime":"2024-01-01T00:00:00Z","lastTransitionTime":"2024-01-01T00:00:00Z"}],"addresses":[{"type":"InternalIP","address":"10.0.0.1"},{"type":"Hostname","address":"n1"}],"capacity":{"cpu":"2","memory":"4Gi"}}},agent="kubelet/1"),
+ patch(S,NODE+"/n1/status",{"status":{"$setElementOrder/addresses":[{"type":"InternalIP"},{"type":"Hostname"}],"addresses":[{"type":"InternalIP","address":"10.0.0.1"},{"type":"InternalIP","address":"10.0.0.2"},{"type":"Hostname","address":"n1"}]}},agent="kubelet/1"),
+ patch(S,NODE+"/n1",{"spec":{"unschedulable":True,"taints":[{"key":"y","effect":"NoExecute"}]}},agent="kubectl-drain/1"),
+ patch(S,NODE+"/n1",{"metadata":{"labels":{"a":None,"b":"2"}}},agent="kubectl-label/1"),
+ get(NODE+"/n1"), delete(NODE+"/n1"),
+ patch(A,RBAC+"/r?fieldManager=one",role),
+ patch(A,RBAC+"/r?fieldManager=two",{**role,"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get","list"]}]}),
+ patch(A,RBAC+"/r?fieldManager=two&force=true",{**role,"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["get","list"]}]}),
+ delete(RBAC+"/r"),
+ # a PUT takes the owners that it brings
+ post(CM,cm("u",{"a":"1"}),agent="maker/1"),
+ put(CM+"/u",{**cm("u",{"a":"2"}),"metadata":{"name":"u","managedFields":[{"manager":"x","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:a":{},"f:b":{}}}}]}},agent="putter/1"),
+ put(CM+"/u",{**cm("u",{"a":"2","c":"3"}),"metadata":{"name":"u","managedFields":[{"manager":"x","operation":"Nothing","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{}}]}},agent="putter/1"),
+ put(CM+"/u",{**cm("u",{"a":"3"}),"metadata":{"name":"u","managedFields":[{"manager":"x","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"data":{}}}]}},agent="putter/1"),
+ put(CM+"/u",{**cm("u",{"a":"4"}),"metadata":{"name":"u","managedFields":[]}},agent="putter/1"),
+ put(CM+"/u",{**cm("u",{"a":"5"}),"metadata":{"name":"u","managedFields":[{}]}},agent="putter/1"),
+ put(CM+"/u",{**cm("u",{"a":"6"}),"metadata":{"name":"u"}},agent="putter/1"),
+ patch(A,CM+"/u?fieldManager=first",cm("u",{"z":"1"})),
+ delete(CM+"/u"),
+ # scale by apply
+ patch(A,DEP+"/e?fieldManager=one",with_(dep,"e","metadata","name")),
+ patch(A,DEP+"/e/scale?fieldManager=two",{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"e"},"spec":{"replicas":7}}),
+ patch(A,DEP+"/e/scale?fieldManager=two&force=true",{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"e"},"spec":{"replicas":7}}),
+ put(DEP+"/e/scale",{"apiVersion":"autoscaling/v1","kind":"Scale","metadata":{"name":"e"},"spec":{"replicas":8}},agent="sc/1"),
+ patch(M,DEP+"/e/scale",{"spec":{"replicas":"x"}}),
+ patch(M,DEP+"/e/scale",{"spec":{"replicas":-1}}),
+ get(DEP+"/e"), delete(DEP+"/e"),
+]
 def scrub(o):
     if isinstance(o,dict):
         m=o.get("metadata")
         if isinstance(m,dict):
-            for k in ("uid","creationTimestamp"):
+            for k in ("uid","creationTimestamp","deletionTimestamp"):
                 if k in m: m[k]="*"
             m.pop("resourceVersion",None)
             for e in m.get("managedFields") or []:

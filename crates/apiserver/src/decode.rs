@@ -84,10 +84,25 @@ pub fn tree_of(
     validation: FieldValidation,
 ) -> Result<Typed, String> {
     let (schema, id) = expected.schema;
+    let reset = resets_owners(&tree);
     let decoded = decode::decode_with_duplicates(schema, id, tree, duplicates, validation);
-    let Decoded { value, warnings } = decoded.map_err(|error| error.to_string())?;
+    let Decoded { mut value, warnings } = decoded.map_err(|error| error.to_string())?;
+    if reset {
+        reset_owners(&mut value);
+    }
     warnings.into_iter().for_each(|one| context.warn(one));
     Ok(Typed(value))
+}
+
+/// Whether a client empties `managedFields`, which is more than leaving it out: Go tells an empty
+/// list from none, a typed tree does not.
+pub fn resets_owners(tree: &Value) -> bool {
+    matches!(tree.get("metadata").get("managedFields"), Value::Array(entries) if entries.is_empty())
+}
+
+/// Says the same in the form that a typed tree can hold: one empty entry.
+pub fn reset_owners(tree: &mut Value) {
+    tree.set("metadata.managedFields", Value::Array(vec![Value::object()]));
 }
 
 /// A tree whose fields all have their types.

@@ -87,7 +87,8 @@ pub fn on_scale(new: &mut Value, old: &Value, manager: &str, now: Timestamp) -> 
 /// # Errors
 /// As [`apply`].
 pub fn apply_scale(config: &Value, live: &Value, manager: &str, force: bool, now: Timestamp) -> Result<Value, Status> {
-    with_scale(manager, now, |request| managed::apply(request, Some(live), config, force))?.map(|applied| applied.object)
+    with_scale(manager, now, |request| managed::apply(request, Some(live), config, force))?
+        .map(|applied| applied.object)
 }
 
 /// Applies a configuration to the live object, if there is one; gives the new object with defaults.
@@ -98,7 +99,8 @@ pub fn apply(write: &Write<'_>, config: &Value, live: Option<&Value>, manager: &
     let (served, context) = (write.served, write.context);
     let force = write.options.force == Some(true);
     let subresource = write.subresource;
-    let applied = with(served, manager, subresource, context.now, |request| managed::apply(request, live, config, force))?;
+    let applied =
+        with(served, manager, subresource, context.now, |request| managed::apply(request, live, config, force))?;
     if !applied.changed && live.is_some() {
         // Nothing but ownership: the object is the live one.
         return Ok(applied.object);

@@ -29,8 +29,11 @@ async fn server() -> Server {
     };
     let key = PrivateKey::generate().unwrap();
     let keys = KeySet::new([key.public()]);
-    let identity =
-        Identity { authentication: authn::Settings::default(), issuer: Issuer::new("https://issuer.example", key), keys };
+    let identity = Identity {
+        authentication: authn::Settings::default(),
+        issuer: Issuer::new("https://issuer.example", key),
+        keys,
+    };
     let modes = vec![Mode::Node, Mode::Rbac];
     let server = Server::open(Datastore::Memory, settings, identity, Arc::new(SystemClock), modes).await.unwrap();
     server.seed(&AuthenticationTrust::default(), &CancellationToken::new()).await.unwrap();
@@ -68,7 +71,7 @@ fn scrub(mut answer: Value) -> Value {
     }
     if let Some(Value::Object(metadata)) = answer.at_mut("metadata") {
         metadata.remove("resourceVersion");
-        for key in ["uid", "creationTimestamp"] {
+        for key in ["uid", "creationTimestamp", "deletionTimestamp"] {
             if metadata.contains_key(key) {
                 metadata.insert(key, "*");
             }
@@ -85,7 +88,20 @@ fn scrub(mut answer: Value) -> Value {
 }
 
 /// YAML parsers word their complaints differently; that there is one, and what is said of it, counts.
+/// What follows the first line of a refused pod update is a difference of Go structs.
 fn without_yaml(mut answer: Value) -> Value {
+    const POD_UPDATE: &str = "pod updates may not change fields other than";
+    let first_line = |text: &str| text.lines().next().unwrap_or_default().to_owned();
+    if answer.str_at("message").contains(POD_UPDATE) {
+        let said = first_line(answer.str_at("message"));
+        answer.set("message", said);
+        if let Some(Value::Array(causes)) = answer.at_mut("details.causes") {
+            for cause in causes {
+                let said = first_line(cause.str_at("message"));
+                cause.set("message", said);
+            }
+        }
+    }
     if let Some((said, _)) = answer.str_at("message").split_once("yaml: ") {
         let said = said.to_owned();
         answer.set("message", said);
@@ -97,7 +113,7 @@ fn without_yaml(mut answer: Value) -> Value {
 fn plain(value: Value) -> Value {
     match value {
         Value::String(text) => {
-            let mut text = text.to_string();
+            let mut text = without_owners(&text);
             for key in VARYING {
                 for quote in ["\"", "\\\"", "\\\\\\\""] {
                     let start = format!("{quote}{key}{quote}:{quote}");
@@ -118,6 +134,25 @@ fn plain(value: Value) -> Value {
     }
 }
 
+/// Cuts the lists of owners out of a quoted object: their order depends on the time.
+fn without_owners(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("managedFields") {
+        let Some(start) = rest[at..].find('[').map(|start| at + start) else { break };
+        let mut depth = 0;
+        let end = rest[start..].char_indices().find(|(_, c)| {
+            depth += i32::from(*c == '[') - i32::from(*c == ']');
+            depth == 0
+        });
+        let Some((length, _)) = end else { break };
+        out.push_str(&rest[..start]);
+        out.push('*');
+        rest = &rest[start + length + 1..];
+    }
+    out + rest
+}
+
 fn text(value: &Value) -> String {
     String::from_utf8(json::to_vec(value)).unwrap()
 }
@@ -134,8 +169,11 @@ async fn patches_are_answered_as_upstream_answers_them() {
         let (our_code, ours, our_warnings) = answer(&client, request).await;
         let (ours, expected) = (without_yaml(scrub(ours)), without_yaml(scrub(expected.clone())));
         let our_warnings: Value = our_warnings.into_iter().map(Value::from).collect::<Vec<_>>().into();
+        let code_only = request.field("compare").is_some();
+        let (ours, expected) = if code_only { (Value::Null, Value::Null) } else { (ours, expected) };
         if Some(our_code) != code.as_i64() || ours != expected || our_warnings != *warnings {
-            let said = |code: &str, answer: &Value, warnings: &Value| format!("{code} {} {}", text(answer), text(warnings));
+            let said =
+                |code: &str, answer: &Value, warnings: &Value| format!("{code} {} {}", text(answer), text(warnings));
             wrong.push(format!(
                 "line {}: {}\n  ours:     {}\n  upstream: {}",
                 at + 1,

@@ -1,7 +1,7 @@
 //! `scale`: the number of replicas as an `autoscaling/v1 Scale`, whatever the kind.
 
-use api::codec::json::Duplicates;
 use api::codec::json;
+use api::codec::json::Duplicates;
 use api::codec::yaml;
 use api::field::{FieldErrors, Path};
 use api::managed::{ReplicasPath, from_scale, to_scale};
@@ -190,7 +190,15 @@ impl Requested {
                 let applied = managed::apply_scale(config, current, manager, force, context.now)?;
                 return self.typed(context, applied);
             }
-            _ => self.typed(context, self.patched(current)?)?,
+            _ => {
+                let patched = self.patched(current)?;
+                self.typed(context, patched.clone()).map_err(|status| {
+                    let mut errors = FieldErrors::new();
+                    let shown = String::from_utf8_lossy(&json::to_vec(&patched)).into_owned();
+                    errors.invalid(&Path::new("patch"), shown.as_str(), status.message);
+                    errors.into_status("", "", "")
+                })?
+            }
         };
         managed::on_scale(&mut scale, current, manager, context.now)?;
         Ok(scale)

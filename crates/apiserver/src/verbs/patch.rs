@@ -56,8 +56,7 @@ pub async fn patch(api: &Api, context: &Context, served: &Served, body: Bytes) -
         options: &options,
     };
     let upsert = kind == PatchType::Apply && info.subresource.is_empty();
-    let (written, created) =
-        write.update(upsert, &mut |current| patch.change(&write, current, &manager)).await?;
+    let (written, created) = write.update(upsert, &mut |current| patch.change(&write, current, &manager)).await?;
     write.respond(&written, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
 
@@ -187,6 +186,7 @@ impl Patch {
         };
         // Strictness is ours here: what the patch's text complains about comes first.
         let mode = if validation == FieldValidation::Ignore { FieldValidation::Ignore } else { FieldValidation::Warn };
+        let reset = decode::resets_owners(&tree);
         let decoded = typed.and_then(|()| {
             decode_with_duplicates(schema, id, tree, &Duplicates::default(), mode).map_err(|error| error.to_string())
         });
@@ -202,6 +202,9 @@ impl Patch {
             }
             FieldValidation::Warn => complaints.into_iter().for_each(|one| write.context.warn(one)),
             _ => {}
+        }
+        if reset {
+            decode::reset_owners(&mut value);
         }
         decode::set_type(&mut value, &Expected::of(served));
         Ok(value)
@@ -245,7 +248,9 @@ fn check_type_meta(tree: &Value, served: &Served) -> Result<(), String> {
     if !matches!(tree, Value::Object(_)) {
         let into = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
         let kind = kind_of(tree);
-        return Err(format!("couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {into}"));
+        return Err(format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go value of type {into}"
+        ));
     }
     let own = served.api_version();
     let or_own = |given: &str, own: &str| if given.is_empty() { own.to_owned() } else { given.to_owned() };
@@ -257,7 +262,9 @@ fn check_type_meta(tree: &Value, served: &Served) -> Result<(), String> {
     let (group, short) = version.split_once('/').unwrap_or(("", &version));
     let registry = Registry::builtin();
     let Some(id) = registry.kind(group, short, &kind) else {
-        return Err(format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""));
+        return Err(format!(
+            "no kind \"{kind}\" is registered for version \"{version}\" in scheme \"pkg/runtime/scheme.go:111\""
+        ));
     };
     let as_that = decode_with_duplicates(
         api::schema::builtin(),

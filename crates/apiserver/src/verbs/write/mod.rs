@@ -223,7 +223,11 @@ impl Write<'_> {
     fn check_revision(&self, new: &mut Value, entry: &Entry) -> Result<bool, Status> {
         let of = self.served.group_resource();
         match new.str_at("metadata.resourceVersion") {
-            "" | "0" if self.served.rules().allow_unconditional_update => Ok(false),
+            "" | "0" if self.served.rules().allow_unconditional_update => {
+                // From here on it is an update of the revision that there is.
+                new.set("metadata.resourceVersion", entry.mod_revision.to_string());
+                Ok(false)
+            }
             "" | "0" => {
                 let mut errors = api::field::FieldErrors::new();
                 errors.invalid(
