@@ -156,7 +156,14 @@ impl Core {
         if self.queue.flush_due(now) {
             self.queue.flush(&plugins(&self.table), now);
         }
-        let queued = self.queue.pop(now)?;
+        let queued = loop {
+            let queued = self.queue.pop(now)?;
+            // It was given a node, by us or by somebody else, since it was queued.
+            match self.state.pod(queued.pod.uid()) {
+                Some(_) => self.queue.done(queued.pod.uid()),
+                None => break queued,
+            }
+        };
         let mut pod = queued.pod.clone();
         if pod.terminating {
             self.queue.done(pod.uid());

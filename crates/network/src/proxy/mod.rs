@@ -9,6 +9,7 @@
 pub mod address;
 pub mod base;
 pub mod config;
+pub mod config_file;
 pub mod conntrack;
 pub mod driver;
 pub mod endpoints;

@@ -82,3 +82,21 @@ fn a_pod_that_is_being_deleted_is_skipped() {
     core.pod(pod("p", json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})), now);
     assert!(matches!(core.next(now), Some(Work::Skip(_))));
 }
+
+/// A pod that went, or was bound by somebody else, while it was being decided about came back as a ghost.
+#[test]
+fn what_goes_during_the_decision_does_not_come_back() {
+    let (mut core, now) = (core(), Instant::now());
+    core.node(node("a", json!({})), now);
+    for assigned in [false, true] {
+        core.pod(pod("p", json!({"cpu": "1"})), now);
+        let Some(Work::Bind { queued, .. }) = core.next(now) else { panic!("no binding") };
+        match assigned {
+            false => core.pod_gone(&pod("p", json!({"cpu": "1"})), now),
+            true => core.pod(pod("p", json!({"cpu": "1", "nodeName": "a"})), now),
+        }
+        core.not_bound(queued, false, now);
+        assert_eq!(core.queue.lengths(), [0, 0, 0, 0]);
+        assert_eq!(core.state.find("a").unwrap().pods.len(), usize::from(assigned));
+    }
+}

@@ -105,9 +105,10 @@ impl Queue {
         self.enter(queued, place, plugins);
     }
 
-    /// A pod is gone, or has a node.
+    /// A pod is gone, or has a node. If it is being decided about, it will not come back.
     pub fn remove(&mut self, uid: &str) {
         self.take(uid);
+        self.done(uid);
     }
 
     /// The next pod to decide about. It has to come back through [`Queue::done`] or [`Queue::failed`].
