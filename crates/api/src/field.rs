@@ -214,6 +214,10 @@ impl FieldErrors {
         }
     }
 
+    pub fn add(&mut self, error: FieldError) {
+        self.list.push(error);
+    }
+
     pub fn extend(&mut self, other: FieldErrors) {
         self.list.extend(other.list);
     }

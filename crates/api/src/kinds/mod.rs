@@ -20,6 +20,7 @@ pub mod api_service;
 pub mod certificate_signing_request;
 pub mod config_map;
 pub mod convert;
+pub mod crd;
 pub mod cron;
 pub mod cron_job;
 pub mod csi;
@@ -226,6 +227,7 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("admissionregistration.k8s.io", "validatingadmissionpolicies", &admission::policies::VALIDATING),
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", &admission::policies::VALIDATING_BINDING),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &admission::webhooks::VALIDATING),
+    ("apiextensions.k8s.io", "customresourcedefinitions", &crd::RULES),
     ("apiregistration.k8s.io", "apiservices", &api_service::RULES),
     ("apps", "controllerrevisions", &stateful_set::CONTROLLER_REVISION),
     ("apps", "daemonsets", &daemon_set::RULES),

@@ -148,7 +148,8 @@ pub fn client(client: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     }
 }
 
-fn url(url: &str, at: &Path<'_>, errors: &mut FieldErrors) {
+/// An https URL of host and path.
+pub fn url(url: &str, at: &Path<'_>, errors: &mut FieldErrors) {
     const FORM: &str = "; desired format: https://host[/path]";
     let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
