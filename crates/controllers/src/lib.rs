@@ -10,7 +10,11 @@ pub mod common;
 pub mod context;
 pub mod daemonset;
 pub mod deployment;
+pub mod endpoint_slice;
+pub mod endpoints;
+pub mod garbage_collector;
 pub mod job;
+pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod replicaset;
@@ -36,10 +40,16 @@ pub struct Config {
     pub deployments: usize,
     /// `--concurrent-job-syncs`.
     pub jobs: usize,
+    /// `--concurrent-gc-syncs`.
+    pub garbage: usize,
+    /// `--concurrent-namespace-syncs`.
+    pub namespaces: usize,
     /// `--concurrent-replicaset-syncs`.
     pub replicasets: usize,
     /// `--concurrent-rc-syncs`.
     pub replication_controllers: usize,
+    /// `--concurrent-service-endpoint-syncs` and `--concurrent-endpoint-syncs`.
+    pub services: usize,
     /// `--cluster-cidr`: the ranges of pods, from which nodes get theirs. Without any, nodes get none.
     pub cluster_cidrs: Vec<Range>,
     /// `--service-cluster-ip-range`: never given to nodes.
@@ -58,9 +68,12 @@ impl Default for Config {
             daemonsets: 2,
             deployments: 5,
             jobs: 5,
+            garbage: 20,
+            namespaces: 10,
             replicasets: 5,
             replication_controllers: 5,
             statefulsets: 5,
+            services: 5,
             cluster_cidrs: Vec::new(),
             service_cidrs: Vec::new(),
             root_ca: None,
@@ -79,6 +92,10 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(job::run(context.clone(), config.jobs));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
+    all.spawn(endpoint_slice::run(context.clone(), config.services));
+    all.spawn(endpoints::run(context.clone(), config.services));
+    all.spawn(garbage_collector::run(context.clone(), config.garbage));
+    all.spawn(namespace::run(context.clone(), config.namespaces));
     all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
     all.spawn(node_lifecycle::run(context.clone(), NODE_WORKERS));
     if let Some(bundle) = config.root_ca {

@@ -36,6 +36,10 @@ pub struct Policy {
     pub orphans_by_default: bool,
     /// The kind is never garbage collected as an owner (events, for instance).
     pub no_garbage_collection: bool,
+    /// The kind ends step by step (a namespace): the first request only begins it.
+    pub terminates: bool,
+    /// The kind holds this object back, whatever its metadata says.
+    pub is_held: bool,
 }
 
 /// Decides, and edits `object` where the answer is [`Deletion::Mark`].
@@ -51,6 +55,15 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Deletion, Status> {
     check_preconditions(object, options, of, revision)?;
+    if policy.terminates && !meta::is_deleting(object) {
+        object.set("metadata.deletionTimestamp", meta::rfc3339(now));
+        object.set("status.phase", "Terminating");
+        set_collection_finalizers(object, options, policy);
+        return Ok(Deletion::Mark);
+    }
+    if policy.is_held {
+        return Ok(Deletion::Pending);
+    }
     let graceful = match grace(object, options, policy, now) {
         Grace::Pending => return Ok(Deletion::Pending),
         Grace::Begin { seconds, at } => {
@@ -96,7 +109,8 @@ enum Grace {
 fn grace(object: &Value, options: &DeleteOptions, policy: Policy, now: Timestamp) -> Grace {
     // Negative values count as one second.
     let asked = options.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
-    let after = |from: Timestamp, seconds: i64| from.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
+    let after =
+        |from: Timestamp, seconds: i64| from.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
     let Some(own) = policy.grace_seconds else { return Grace::None };
     let Some(deleted_at) = meta::timestamp(object.str_at("metadata.deletionTimestamp")) else {
         return Grace::Begin { seconds: own, at: after(now, own) };
@@ -234,10 +248,8 @@ mod tests {
 
     #[test]
     fn shortened_grace_counts_from_the_first_request() {
-        let mut pod = object(&[
-            ("deletionTimestamp", "2026-11-24T12:00:20Z".into()),
-            ("deletionGracePeriodSeconds", 30.into()),
-        ]);
+        let mut pod =
+            object(&[("deletionTimestamp", "2026-11-24T12:00:20Z".into()), ("deletionGracePeriodSeconds", 30.into())]);
         let options = DeleteOptions { grace_period_seconds: Some(12), ..DeleteOptions::default() };
         assert_eq!(decide(&mut pod, options, Some(30)), Deletion::Mark);
         assert_eq!(pod.str_at("metadata.deletionTimestamp"), "2026-11-24T12:00:02Z");
@@ -252,6 +264,22 @@ mod tests {
         assert_eq!(set.array_at("metadata.finalizers"), [Value::from(FOREGROUND)]);
         assert_eq!(set.str_at("metadata.deletionTimestamp"), NOW);
         assert_eq!(set.i64_at("metadata.generation"), Some(4));
+    }
+
+    #[test]
+    fn a_namespace_first_terminates_and_stays_while_it_is_held() {
+        let step = |namespace: &mut Value, is_held: bool| {
+            let policy = Policy { terminates: true, is_held, ..Policy::default() };
+            plan(namespace, &DeleteOptions::default(), policy, PODS, 7, NOW.parse().unwrap()).unwrap()
+        };
+        let mut namespace = object(&[]);
+        assert_eq!(step(&mut namespace, true), Deletion::Mark);
+        assert_eq!(
+            (namespace.str_at("metadata.deletionTimestamp"), namespace.str_at("status.phase")),
+            (NOW, "Terminating")
+        );
+        assert_eq!(step(&mut namespace, true), Deletion::Pending);
+        assert_eq!(step(&mut namespace, false), Deletion::Now);
     }
 
     #[test]

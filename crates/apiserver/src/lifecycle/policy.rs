@@ -43,7 +43,18 @@ pub fn of(served: &Served, object: &Value, options: &DeleteOptions) -> Policy {
         grace_seconds: (served.group().is_empty() && served.plural() == "pods").then(|| pod_grace(object, options)),
         orphans_by_default: ORPHAN_BY_DEFAULT.contains(&(served.group(), served.plural())),
         no_garbage_collection: served.plural() == "events",
+        terminates: is_namespaces(served),
+        is_held: is_held(served, object),
     }
+}
+
+/// Whether the kind holds the object back: a namespace stays until whoever empties it has let go.
+pub fn is_held(served: &Served, object: &Value) -> bool {
+    is_namespaces(served) && !object.array_at("spec.finalizers").is_empty()
+}
+
+fn is_namespaces(served: &Served) -> bool {
+    served.group().is_empty() && served.plural() == "namespaces"
 }
 
 /// Seconds that a pod gets to end: as asked, else as specified; none before it runs anywhere or once it has ended.

@@ -10,6 +10,7 @@ pub mod owners;
 pub mod pod_control;
 pub mod pods;
 pub mod read_back;
+pub mod resources;
 pub mod revisions;
 pub mod selectors;
 pub mod tree;

@@ -23,9 +23,9 @@ use crate::api::Api;
 use crate::companions;
 use crate::context::Context;
 use crate::forms::View;
-use crate::lifecycle::{deletion, meta};
-use crate::respond;
+use crate::lifecycle::{deletion, meta, policy};
 use crate::request::options::WriteOptions;
+use crate::respond;
 use crate::served::Served;
 
 /// Attempts of a write without precondition before its conflict reaches the client.
@@ -189,7 +189,7 @@ impl Write<'_> {
         self.warn(prepared.map_err(|errors| errors.into_status(self.served.group(), kind, self.name))?);
         api::managed::keep_times_if_unchanged(&old, &mut new);
         self.validate(Operation::Update, &new, Some(&old)).await?;
-        let ends = deletion::ends_with_update(&new, &old);
+        let ends = deletion::ends_with_update(&new, &old) && !policy::is_held(self.served, &new);
         let change = Commit { key, current: Some(entry), old: Some(&old), tree: (!ends).then(|| new.clone()) };
         match self.commit(change).await {
             Ok(_) if ends => Ok(Written::Tree(new)),
@@ -319,6 +319,7 @@ fn dedup_owners(tree: &mut Value, context: &Context) {
 fn generate_name_conflict(served: &Served, name: &str) -> Status {
     let of = served.group_resource();
     let mut status = Status::already_exists(of, name);
-    status.message = format!("{of} \"{name}\" already exists, the server was not able to generate a unique name for the object");
+    status.message =
+        format!("{of} \"{name}\" already exists, the server was not able to generate a unique name for the object");
     status.retry_after(1)
 }
