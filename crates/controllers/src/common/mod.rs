@@ -13,4 +13,5 @@ pub mod read_back;
 pub mod resources;
 pub mod revisions;
 pub mod selectors;
+pub mod services;
 pub mod tree;

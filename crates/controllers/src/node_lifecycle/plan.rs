@@ -161,7 +161,7 @@ mod tests {
             let taints = patch.array_at("spec.taints").iter();
             taints.map(|one| format!("{}:{}", one.str_at("key"), one.str_at("effect"))).collect::<Vec<_>>()
         });
-        assert_eq!(got, expected.map(|list| list.iter().map(|one| (*one).to_owned()).collect()));
+        assert_eq!(got, expected.map(|list| list.into_iter().map(str::to_owned).collect()));
     }
 
     #[test]
