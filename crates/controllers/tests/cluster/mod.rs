@@ -51,7 +51,12 @@ impl Cluster {
         let clients = server.clone();
         let factory = Arc::new(ServiceAccounts(move |user| clients.client(user)));
         let context = Context::new(factory, Informers::new(manager, Given::default()), stop.clone());
-        tokio::spawn(controllers::run(context, Config::default()));
+        let config = Config {
+            cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
+            root_ca: Some("a certificate".into()),
+            ..Config::default()
+        };
+        tokio::spawn(controllers::run(context, config));
         Cluster { admin, server, stop }
     }
 
@@ -175,6 +180,40 @@ impl Cluster {
         }
     }
 
+    /// Waits until the names of all objects of a resource are as wanted.
+    pub async fn until_in(&self, api: &Api, wanted: impl Fn(&[String]) -> bool) {
+        let mut names = Vec::new();
+        let waiting = async {
+            loop {
+                let list = api.list(&Default::default()).await.unwrap();
+                names = list.items.iter().filter_map(|item| json::metadata_str(item, "name")).collect();
+                if wanted(&names) {
+                    return;
+                }
+                next_event(api, &list.resource_version).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "still {names:?}");
+    }
+
+    /// Waits until a node is as wanted.
+    pub async fn until_node(&self, name: &str, wanted: impl Fn(&Value) -> bool) {
+        let api = self.admin.all(&client::resources::NODES);
+        let waiting = async {
+            loop {
+                let list = api.list(&Default::default()).await.unwrap();
+                let mut trees = list.items.iter().map(|item| json::parse(item).unwrap());
+                if trees.any(|tree| tree.str_at("metadata.name") == name && wanted(&tree)) {
+                    return;
+                }
+                next_event(&api, &list.resource_version).await;
+            }
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(waited.is_ok(), "node {name} is not as wanted");
+    }
+
     /// Messages of the events about an object.
     pub async fn events_about(&self, name: &str) -> Vec<String> {
         let list =
@@ -206,7 +245,7 @@ fn live(admin: &Client, pod: &Object<Pod>, verdict: Verdict) -> impl Future<Outp
     let api = admin.kind::<Pod>(pod.namespace());
     let name = pod.name().to_owned();
     let (is_deleting, spec, phase) = (pod.is_deleting(), pod.spec.clone().unwrap_or_default(), phase(pod));
-    let bytes = pod.bytes.clone();
+    let (bytes, revision) = (pod.bytes.clone(), pod.revision);
     async move {
         if is_deleting {
             api.delete(&name, &DeleteOptions::default().grace(0)).await?;
@@ -230,6 +269,10 @@ fn live(admin: &Client, pod: &Object<Pod>, verdict: Verdict) -> impl Future<Outp
         if phase != wanted {
             let tree = json::edit(&bytes, |tree| {
                 tree.set("status.phase", wanted);
+                // All addresses differ, as those of real pods do.
+                let ip = format!("10.244.{}.{}", (revision >> 8) & 0xff, revision & 0xff);
+                tree.set("status.podIP", ip.as_str());
+                tree.set("status.podIPs", vec![api::value::Map::from_iter([("ip", ip.as_str())])]);
                 let condition = format!(
                     r#"[{{"type":"Ready","status":"{ready}","lastTransitionTime":"{}"}}]"#,
                     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ")
