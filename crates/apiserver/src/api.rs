@@ -19,6 +19,7 @@ use crate::identity::IssuerDocuments;
 use crate::serve::Connection;
 use crate::flow::Flow;
 use crate::metrics::Metrics;
+use crate::openapi;
 use crate::request::options::ListOptions;
 use crate::selection::Selection;
 use crate::served::Catalog;
@@ -34,6 +35,8 @@ pub struct Api {
     /// Signs service-account tokens.
     pub issuer: Issuer,
     pub documents: IssuerDocuments,
+    /// OpenAPI documents that were asked for.
+    pub documents_of_types: openapi::Documents,
     pub flow: Flow,
     pub metrics: Metrics,
     pub clock: Arc<dyn client::Clock>,

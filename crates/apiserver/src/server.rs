@@ -91,6 +91,7 @@ impl Server {
             authenticator: Authenticator::new(identity.authentication, objects),
             documents: IssuerDocuments::new(&settings.service_account_issuer, &keys_uri, &identity.keys),
             issuer: identity.issuer,
+            documents_of_types: Default::default(),
             authorizer: Authorizer::new(modes),
             flow: Flow::default(),
             metrics: Metrics::default(),

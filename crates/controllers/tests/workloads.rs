@@ -5,9 +5,9 @@ mod cluster;
 
 use client::{DeleteOptions, MetaExt, Object};
 use cluster::{Cluster, Verdict};
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, ReplicationController};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ReplicationController};
 
 fn is_alive(pod: &Object<Pod>) -> bool {
     !pod.is_deleting()
@@ -256,4 +256,75 @@ async fn a_suspended_job_waits() {
     cluster.until_all::<Pod>(|pods| pods.is_empty()).await;
     let stopped = cluster.until::<Job>("calc", |job| job.i64_at("status.active").is_none()).await;
     assert!(stopped.at("status.failed").is_null(), "pods of a suspended job are not failures");
+}
+
+#[tokio::test]
+async fn a_stateful_set_makes_its_pods_in_order_and_updates_them_backwards() {
+    let cluster = Cluster::with_nodes(&["n1"]).await;
+    let claim = r#"{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}"#;
+    let text = format!(
+        r#"{{"metadata":{{"name":"db"}},"spec":{{"serviceName":"db","replicas":2,"selector":{{"matchLabels":{{"app":"web"}}}},"volumeClaimTemplates":[{claim}],"template":{TEMPLATE}}}}}"#
+    );
+    cluster.create::<StatefulSet>(&text).await;
+    let there = cluster.until::<StatefulSet>("db", |set| set.i64_at("status.availableReplicas") == Some(2)).await;
+    assert_eq!(there.str_at("status.currentRevision"), there.str_at("status.updateRevision"));
+    let pods = cluster.until_all::<Pod>(|pods| pods.len() == 2).await;
+    let first = pods.iter().find(|pod| pod.name() == "db-0").unwrap();
+    let second = pods.iter().find(|pod| pod.name() == "db-1").unwrap();
+    assert!(first.metadata.creation_timestamp <= second.metadata.creation_timestamp);
+    let claims = cluster.until_all::<PersistentVolumeClaim>(|claims| claims.len() == 2).await;
+    assert!(claims.iter().any(|claim| claim.name() == "data-db-1"));
+
+    cluster
+        .edit::<StatefulSet>("db", |object| {
+            object.at_mut("spec.template.spec.containers").unwrap().as_array_mut().unwrap()[0].set("image", "i:2");
+        })
+        .await;
+    let is_updated = |set: &api::value::Value| {
+        set.i64_at("status.updatedReplicas") == Some(2)
+            && set.i64_at("status.readyReplicas") == Some(2)
+            && set.str_at("status.currentRevision") == set.str_at("status.updateRevision")
+            && set.i64_at("status.observedGeneration") == Some(2)
+    };
+    cluster.until::<StatefulSet>("db", is_updated).await;
+    let now = cluster.until_all::<Pod>(|pods| pods.len() == 2).await;
+    assert!(now.iter().all(|pod| pod.uid() != first.uid() && pod.uid() != second.uid()));
+
+    cluster.edit::<StatefulSet>("db", |set| set.set("spec.replicas", 1i64)).await;
+    let left = cluster.until_all::<Pod>(|pods| pods.len() == 1).await;
+    assert_eq!(left[0].name(), "db-0");
+    // Claims stay, whatever becomes of pods.
+    assert_eq!(cluster.until_all::<PersistentVolumeClaim>(|_| true).await.len(), 2);
+}
+
+/// Nothing is polled, and nobody answers his own writes with another.
+#[tokio::test]
+async fn at_rest_nothing_is_written() {
+    let cluster = Cluster::with_nodes(&["n1"]).await;
+    cluster.create::<Deployment>(&deployment(2)).await;
+    let set = format!(
+        r#"{{"metadata":{{"name":"agent"}},"spec":{{"selector":{{"matchLabels":{{"app":"agent"}}}},"template":{}}}}}"#,
+        TEMPLATE.replace("web", "agent")
+    );
+    cluster.create::<DaemonSet>(&set).await;
+    cluster.create::<Job>(&format!(r#"{{"metadata":{{"name":"calc"}},"spec":{{{JOB}}}}}"#)).await;
+    cluster.until::<Deployment>("web", is_complete).await;
+    cluster.until::<DaemonSet>("agent", |set| set.i64_at("status.numberAvailable") == Some(1)).await;
+    cluster.until::<Job>("calc", |job| job.i64_at("status.ready") == Some(1)).await;
+    let revision = || async { cluster.api::<Pod>().list(&Default::default()).await.unwrap().revision };
+    // What was under way when the last condition was met comes to its end.
+    let mut before = revision().await;
+    let settled = async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let now = revision().await;
+            if now == before {
+                return;
+            }
+            before = now;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), settled).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(revision().await, before);
 }

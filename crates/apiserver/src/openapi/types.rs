@@ -1,0 +1,224 @@
+//! Types as OpenAPI schemas.
+
+use std::collections::BTreeSet;
+
+use api::registry::Registry;
+use api::schema::{self, Array, Field, ListPatch, ListType, RawKind, Schema, Shape, StructId};
+use api::value::{Map, Value};
+
+use super::group_version_kind;
+
+/// The version of OpenAPI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    V2,
+    V3,
+}
+
+/// A set of types that is closed: whatever a type refers to is in it.
+pub struct Types {
+    dialect: Dialect,
+    schema: &'static Schema,
+    wanted: Vec<StructId>,
+    seen: BTreeSet<u32>,
+    scalars: BTreeSet<&'static str>,
+    done: Vec<(String, Value)>,
+}
+
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
+const FIELDS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+
+// === impl Types ===
+
+impl Types {
+    pub fn new(dialect: Dialect) -> Types {
+        Types {
+            dialect,
+            schema: schema::builtin(),
+            wanted: Vec::new(),
+            seen: BTreeSet::new(),
+            scalars: BTreeSet::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Adds all kinds of a group and version and what they refer to.
+    pub fn add_group(&mut self, group: &str, version: &str) {
+        let registry = Registry::builtin();
+        for resource in registry.resources_of(group, version) {
+            self.want(resource.schema);
+            self.wanted.extend(resource.list.as_ref().map(|(_, id)| *id));
+            let subresources: Vec<StructId> = resource.subresources.iter().map(|sub| sub.schema).collect();
+            subresources.into_iter().for_each(|id| self.want(id));
+        }
+        for kind in ["Status", "DeleteOptions"] {
+            registry.kind("", "v1", kind).into_iter().for_each(|id| self.want(id));
+        }
+        while let Some(id) = self.wanted.pop() {
+            if self.seen.insert(id.0) {
+                let schema = self.of_struct(id);
+                self.done.push((self.schema.get(id).name.to_string(), schema));
+            }
+        }
+    }
+
+    /// The schemas by name.
+    pub fn finish(mut self) -> Map {
+        let scalars = std::mem::take(&mut self.scalars);
+        self.done.extend(scalars.into_iter().map(|name| (name.to_owned(), scalar(name))));
+        self.done.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.done.into_iter().collect()
+    }
+
+    fn want(&mut self, id: StructId) {
+        if !self.seen.contains(&id.0) {
+            self.wanted.push(id);
+        }
+    }
+
+    fn of_struct(&mut self, id: StructId) -> Value {
+        let one = self.schema.get(id);
+        let mut schema = Value::object();
+        schema.set("type", "object");
+        let mut properties = Map::new();
+        for field in one.fields() {
+            let property = self.of_field(field);
+            properties.insert(field.name.clone(), property);
+        }
+        properties.sort();
+        if !properties.is_empty() {
+            schema.set("properties", properties);
+        }
+        let required: Vec<_> =
+            one.fields().iter().filter(|field| field.required).map(|field| field.name.as_str()).collect();
+        if !required.is_empty() {
+            schema.set("required", required);
+        }
+        let kinds = Registry::builtin().kinds().iter().filter(|(_, kind)| *kind == id);
+        let kinds: Vec<Map> =
+            kinds.map(|(kind, _)| group_version_kind(&kind.group, &kind.version, &kind.kind)).collect();
+        if !kinds.is_empty() {
+            schema.set("x-kubernetes-group-version-kind", kinds);
+        }
+        if one.atomic {
+            schema.set("x-kubernetes-map-type", "atomic");
+        }
+        schema
+    }
+
+    fn of_field(&mut self, field: &Field) -> Value {
+        let mut schema = self.of_shape(&field.shape);
+        if let Some(default) = &field.default {
+            schema.set("default", default.clone());
+        }
+        if let Shape::Array(array) = &field.shape {
+            lists(array, &mut schema);
+        }
+        if field.retain_keys {
+            let strategy = match schema.str_at("x-kubernetes-patch-strategy") {
+                "" => "retainKeys".to_owned(),
+                other => format!("{other},retainKeys"),
+            };
+            schema.set("x-kubernetes-patch-strategy", strategy);
+        }
+        schema
+    }
+
+    fn of_shape(&mut self, shape: &Shape) -> Value {
+        match shape {
+            Shape::Bool => plain("boolean", ""),
+            Shape::Int32 => plain("integer", "int32"),
+            Shape::Int64 => plain("integer", "int64"),
+            Shape::Float64 => plain("number", "double"),
+            Shape::String => plain("string", ""),
+            Shape::Bytes => plain("string", "byte"),
+            Shape::Time => self.scalar(TIME),
+            Shape::MicroTime => self.scalar(MICRO_TIME),
+            Shape::Quantity => self.scalar(QUANTITY),
+            Shape::IntOrString => self.scalar(INT_OR_STRING),
+            Shape::Raw(kind) => match kind {
+                RawKind::RawExtension => self.scalar(RAW_EXTENSION),
+                RawKind::FieldsV1 => self.scalar(FIELDS),
+                _ => self.scalar(JSON),
+            },
+            Shape::Struct(id) => {
+                self.want(*id);
+                self.reference(&self.schema.get(*id).name)
+            }
+            Shape::Array(array) => {
+                let mut schema = plain("array", "");
+                schema.set("items", self.of_shape(&array.item));
+                schema
+            }
+            Shape::Map(map) => {
+                let mut schema = plain("object", "");
+                schema.set("additionalProperties", self.of_shape(&map.value));
+                if map.atomic {
+                    schema.set("x-kubernetes-map-type", "atomic");
+                }
+                schema
+            }
+        }
+    }
+
+    fn scalar(&mut self, name: &'static str) -> Value {
+        self.scalars.insert(name);
+        self.reference(name)
+    }
+
+    fn reference(&self, name: &str) -> Value {
+        let mut reference = Value::object();
+        match self.dialect {
+            Dialect::V2 => reference.set("$ref", format!("#/definitions/{name}")),
+            Dialect::V3 => {
+                let target = Map::from_iter([("$ref", format!("#/components/schemas/{name}"))]);
+                reference.set("allOf", vec![target]);
+            }
+        }
+        reference
+    }
+}
+
+fn plain(kind: &str, format: &str) -> Value {
+    let mut schema = Value::object();
+    schema.set("type", kind);
+    if !format.is_empty() {
+        schema.set("format", format);
+    }
+    schema
+}
+
+fn scalar(name: &str) -> Value {
+    match name {
+        TIME | MICRO_TIME => plain("string", "date-time"),
+        INT_OR_STRING => plain("string", "int-or-string"),
+        QUANTITY => plain("string", ""),
+        RAW_EXTENSION | FIELDS => plain("object", ""),
+        _ => Value::object(),
+    }
+}
+
+/// How lists merge, for apply and for strategic merge patch.
+fn lists(array: &Array, schema: &mut Value) {
+    match &array.list {
+        ListType::Atomic => schema.set("x-kubernetes-list-type", "atomic"),
+        ListType::Set => schema.set("x-kubernetes-list-type", "set"),
+        ListType::Map(keys) => {
+            schema.set("x-kubernetes-list-type", "map");
+            schema.set("x-kubernetes-list-map-keys", keys.iter().map(|key| Value::from(key.clone())).collect::<Vec<_>>());
+        }
+    }
+    match &array.patch {
+        ListPatch::Replace => {}
+        ListPatch::Merge => schema.set("x-kubernetes-patch-strategy", "merge"),
+        ListPatch::MergeBy(key) => {
+            schema.set("x-kubernetes-patch-strategy", "merge");
+            schema.set("x-kubernetes-patch-merge-key", key.as_str());
+        }
+    }
+}
