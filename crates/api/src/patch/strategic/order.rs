@@ -34,6 +34,12 @@ fn merge_ordered_list(
     };
     let nothing: &[Value] = &[];
     let kind = objects(current.as_deref().unwrap_or(nothing), patch_list.as_deref().unwrap_or(nothing));
+    // Items that can't be told apart have no order; upstream sees that last.
+    let nameless = match kind {
+        Some(Ok(true)) => current.iter().flatten().find(|item| !has(item, field.merge_key)),
+        _ => None,
+    };
+    let nameless = nameless.map(|item| no_merge_key(item, field.merge_key));
     let (merged, server_order) = match (current, patch_list) {
         (None, None) => return Ok(()),
         (Some(current), None) => {
@@ -58,6 +64,9 @@ fn merge_ordered_list(
     };
     if let Some(item) = merged.iter().find(|item| !field.merge_key.is_empty() && !has(item, field.merge_key)) {
         return Err(no_merge_key(item, field.merge_key));
+    }
+    if let Some(error) = nameless {
+        return Err(error);
     }
     let merged = arrange(merged, &order_values, &server_order, field.merge_key)?;
     original.insert(key, merged);
