@@ -1,7 +1,7 @@
 //! Field ownership of a write: what the engine in `api::managed` needs to know of a request.
 
 use api::codec::json::Duplicates;
-use api::managed::{self, Filter, Request, SamePaths};
+use api::managed::{self, BuiltinVersions, Filter, Request, SamePaths};
 use api::status::Status;
 use api::value::Value;
 use jiff::Timestamp;
@@ -12,8 +12,8 @@ use crate::request::options::FieldValidation;
 use crate::served::Served;
 use crate::verbs::write::Write;
 
-/// Any version of a kind has the same field paths, but for the few that convert.
-static VERSIONS: SamePaths<'static> = SamePaths(&[]);
+/// A Scale has one version.
+static SCALES: SamePaths<'static> = SamePaths(&[]);
 
 /// Runs `with` on the request that describes this write.
 fn with<R>(
@@ -32,7 +32,7 @@ fn with<R>(
         kind: served.kind(),
         subresource,
         filter: Filter::of(served.group(), served.kind(), subresource),
-        versions: &VERSIONS,
+        versions: &BuiltinVersions { kind: served.kind(), subresource },
         manager,
         now: &now,
     })
@@ -65,7 +65,7 @@ fn with_scale<R>(manager: &str, now: Timestamp, with: impl FnOnce(&Request<'_>) 
         kind: "Scale",
         subresource: "scale",
         filter: &Filter::All,
-        versions: &VERSIONS,
+        versions: &SCALES,
         manager,
         now: &now,
     }))

@@ -24,6 +24,7 @@ mod settle;
 mod times;
 pub mod typed;
 mod update;
+mod versions;
 
 pub use apply::{Applied, apply};
 pub use conflict::Conflict;
@@ -35,6 +36,7 @@ pub use scale::{ReplicasPath, from_scale, to_scale};
 pub use set::{Set, display};
 pub use times::keep_times_if_unchanged;
 pub use update::update;
+pub use versions::BuiltinVersions;
 
 use crate::value::{Key, Map, Value};
 

@@ -53,6 +53,11 @@ pub fn convert(value: &mut Value, from: (&str, &str), to: (&str, &str), kind: &s
     }
 }
 
+/// Whether two versions of a kind have different shapes.
+pub fn differs(kind: &str, from: (&str, &str), to: (&str, &str)) -> bool {
+    CONVERSIONS.iter().any(|(name, a, b, _)| *name == kind && *a == from && *b == to)
+}
+
 fn set_version(value: &mut Value, (group, version): (&str, &str)) {
     if value.as_object().is_some_and(|object| object.contains_key("apiVersion")) {
         value.set("apiVersion", if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") });
