@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use apiserver::settings::Cidr;
 use network::instance::{Instance, InvalidInstance};
 use sha2::{Digest, Sha256};
 
@@ -25,12 +26,20 @@ pub struct Machine {
     pub data_dir: PathBuf,
     pub instance: Instance,
     pub ports: Ports,
+    /// Pods' and Services' addresses where nobody says otherwise: two clusters in one network
+    /// namespace must not use the same ones.
+    pub cluster_cidr: Cidr,
+    pub service_cidr: Cidr,
 }
 
 /// Other instances take their ports from here on, a handful each.
 const PORTS_FIRST: u16 = 20_000;
 const PORTS_EACH: u16 = 8;
 const PORT_SETS: u16 = 1_200;
+/// Other instances take their /16 of 10.0.0.0/8 from here on, away from the usual ones.
+const PODS_FIRST: u8 = 130;
+const SERVICES_FIRST: u8 = 180;
+const RANGES: u8 = 50;
 
 // === impl Machine ===
 
@@ -64,7 +73,17 @@ impl Machine {
                 }
             }
         };
-        Ok(Machine { instance: Instance::new(name)?, data_dir, ports })
+        let range = |usual: [u8; 4], first: u8| Cidr {
+            base: if default { usual.into() } else { [10, first + hash[6] % RANGES, 0, 0].into() },
+            prefix: 16,
+        };
+        Ok(Machine {
+            instance: Instance::new(name)?,
+            data_dir,
+            ports,
+            cluster_cidr: range([10, 244, 0, 0], PODS_FIRST),
+            service_cidr: range([10, 96, 0, 0], SERVICES_FIRST),
+        })
     }
 
     /// Sockets live here: a path below the data directory may be too long for one.
@@ -104,5 +123,7 @@ mod tests {
         assert_ne!(one.cgroup_root(), other.cgroup_root());
         let default = Machine::of(Path::new(DEFAULT_DATA_DIR)).unwrap();
         assert_eq!(default.ports.kubelet, 10_250);
+        assert_eq!(default.service_cidr.to_string(), "10.96.0.0/16");
+        assert_ne!(one.cluster_cidr, default.cluster_cidr);
     }
 }

@@ -71,12 +71,12 @@ impl Node<'_> {
     }
 
     fn network(&self) -> Result<PodNetwork, Error> {
-        let pods = node_range(self.options.cluster_cidr);
+        let pods = node_range(self.machine.cluster_cidr);
         Ok(PodNetwork {
             instance: self.machine.instance.clone(),
             pod_cidrs: vec![pods.parse()?],
-            cluster_cidrs: vec![self.options.cluster_cidr.to_string().parse()?],
-            service_cidrs: vec![self.options.service_cluster_ip_range.to_string().parse()?],
+            cluster_cidrs: vec![self.machine.cluster_cidr.to_string().parse()?],
+            service_cidrs: vec![self.machine.service_cidr.to_string().parse()?],
             node_ips: vec![self.address],
             mtu: None,
         })
@@ -92,7 +92,7 @@ impl Node<'_> {
         config.cgroup_root = self.machine.cgroup_root();
         config.port = self.machine.ports.kubelet;
         config.cluster_dns = self.dns_address().iter().map(IpAddr::to_string).collect();
-        config.pod_cidr = node_range(self.options.cluster_cidr);
+        config.pod_cidr = node_range(self.machine.cluster_cidr);
         // They came with the binary and could be pulled from nowhere.
         config.pinned_images = [pause::NAME, containerd::DEMO_IMAGE].map(str::to_owned).into();
         config
@@ -135,7 +135,7 @@ impl Node<'_> {
     }
 
     fn dns_address(&self) -> Option<IpAddr> {
-        self.options.service_cluster_ip_range.nth(DNS_ADDRESS)
+        self.machine.service_cidr.nth(DNS_ADDRESS)
     }
 }
 

@@ -27,12 +27,12 @@ pub struct ServerOptions {
     /// Where the administrator's kubeconfig is written; DATA_DIR/kubeconfig where not given.
     #[arg(long)]
     pub kubeconfig_out: Option<PathBuf>,
-    /// Addresses of Services.
-    #[arg(long, default_value = "10.96.0.0/16")]
-    pub service_cluster_ip_range: Cidr,
-    /// Addresses of pods.
-    #[arg(long, default_value = "10.244.0.0/16")]
-    pub cluster_cidr: Cidr,
+    /// Addresses of Services; 10.96.0.0/16 for the default data directory, another range for each other one.
+    #[arg(long)]
+    pub service_cluster_ip_range: Option<Cidr>,
+    /// Addresses of pods; 10.244.0.0/16 for the default data directory, another range for each other one.
+    #[arg(long)]
+    pub cluster_cidr: Option<Cidr>,
     /// A container runtime (unix:///run/containerd/containerd.sock) instead of a private one.
     #[arg(long)]
     pub container_runtime_endpoint: Option<String>,

@@ -47,10 +47,12 @@ impl Parts {
 /// What kept a part from starting.
 pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
     let started = Instant::now();
-    let machine = Machine::of(&options.data_dir)?;
+    let mut machine = Machine::of(&options.data_dir)?;
+    machine.cluster_cidr = options.cluster_cidr.unwrap_or(machine.cluster_cidr);
+    machine.service_cidr = options.service_cluster_ip_range.unwrap_or(machine.service_cidr);
     std::fs::create_dir_all(&machine.data_dir)?;
     std::fs::write(machine.pid_file(), std::process::id().to_string())?;
-    let config = config(&options);
+    let config = config(&options, &machine);
     let address = config.settings.advertise_address;
     let kubeconfig = options.kubeconfig();
     let running = launch::launch(config, Arc::new(SystemClock), stop.clone()).await?;
@@ -62,7 +64,7 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
     );
     let mut tasks = JoinSet::new();
     if parts.control_plane {
-        start_controllers(&running, &options, &mut tasks, &stop)?;
+        start_controllers(&running, &machine, &mut tasks, &stop)?;
         start_scheduler(&running, &mut tasks, &stop);
     }
     if parts.node {
@@ -79,7 +81,7 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
 
 fn start_controllers(
     running: &Running,
-    options: &ServerOptions,
+    machine: &Machine,
     tasks: &mut JoinSet<()>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
@@ -90,8 +92,8 @@ fn start_controllers(
     let factory = ServiceAccounts(move |user| -> SharedTransport { Arc::new(Local::new(pipeline.clone(), user)) });
     let context = controllers::Context::new(Arc::new(factory), informers, stop.clone());
     let config = controllers::Config {
-        cluster_cidrs: vec![options.cluster_cidr.to_string().parse()?],
-        service_cidrs: vec![options.service_cluster_ip_range.to_string().parse()?],
+        cluster_cidrs: vec![machine.cluster_cidr.to_string().parse()?],
+        service_cidrs: vec![machine.service_cidr.to_string().parse()?],
         root_ca: Some(std::fs::read_to_string(running.pki.path("ca.crt"))?.into()),
         ..controllers::Config::default()
     };
@@ -106,7 +108,7 @@ fn start_scheduler(running: &Running, tasks: &mut JoinSet<()>, stop: &Cancellati
     tasks.spawn(async move { scheduler::run::run(scheduler::run::Config::default(), client, &informers, stop).await });
 }
 
-fn config(options: &ServerOptions) -> Config {
+fn config(options: &ServerOptions, machine: &Machine) -> Config {
     let advertise = options.advertise_address.unwrap_or_else(|| match options.bind_address.is_unspecified() {
         true => own_address(),
         false => options.bind_address,
@@ -129,7 +131,7 @@ fn config(options: &ServerOptions) -> Config {
         settings: Settings {
             advertise_address: advertise,
             secure_port: options.secure_port,
-            service_cluster_ip_range: options.service_cluster_ip_range,
+            service_cluster_ip_range: machine.service_cidr,
             service_node_port_range: (30_000, 32_767),
             service_account_issuer: options.service_account_issuer.clone(),
         },
