@@ -8,6 +8,7 @@
 
 pub mod common;
 pub mod context;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod endpoint_slice;
@@ -34,6 +35,8 @@ use self::node_ipam::ranges::Range;
 /// How many keys each controller works on at the same time (upstream's defaults), and what some are told.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// `--concurrent-cron-job-syncs`.
+    pub cronjobs: usize,
     /// `--concurrent-daemonset-syncs`.
     pub daemonsets: usize,
     /// `--concurrent-deployment-syncs`.
@@ -65,6 +68,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Config {
         Config {
+            cronjobs: 5,
             daemonsets: 2,
             deployments: 5,
             jobs: 5,
@@ -87,6 +91,7 @@ const NODE_WORKERS: usize = 8;
 /// Runs all controllers until the context's token stops them.
 pub async fn run(context: Context, config: Config) {
     let mut all = JoinSet::new();
+    all.spawn(cronjob::run(context.clone(), config.cronjobs));
     all.spawn(daemonset::run(context.clone(), config.daemonsets));
     all.spawn(deployment::run(context.clone(), config.deployments));
     all.spawn(job::run(context.clone(), config.jobs));

@@ -6,7 +6,7 @@ mod cluster;
 use client::{DeleteOptions, MetaExt, Object};
 use cluster::{Cluster, Verdict};
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ReplicationController};
 
 fn is_alive(pod: &Object<Pod>) -> bool {
@@ -327,4 +327,20 @@ async fn at_rest_nothing_is_written() {
     tokio::time::timeout(std::time::Duration::from_secs(10), settled).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(revision().await, before);
+}
+
+#[tokio::test]
+async fn a_cron_job_starts_a_job_and_sees_it_succeed() {
+    let cluster = Cluster::start().await;
+    cluster.create_node("n1").await;
+    cluster.pretend_kubelets(|_| Verdict::Succeeds);
+    let text = format!(
+        r#"{{"metadata":{{"name":"tick"}},"spec":{{"schedule":"@every 1s","concurrencyPolicy":"Forbid","jobTemplate":{{"spec":{{{JOB}}}}}}}}}"#
+    );
+    cluster.create::<CronJob>(&text).await;
+    let jobs = cluster.until_all::<Job>(|jobs| !jobs.is_empty()).await;
+    assert!(jobs[0].name().starts_with("tick-"), "{}", jobs[0].name());
+    assert_eq!(jobs[0].controller_ref().map(|owner| owner.kind.as_str()), Some("CronJob"));
+    let seen = cluster.until::<CronJob>("tick", |cron| !cron.str_at("status.lastSuccessfulTime").is_empty()).await;
+    assert!(!seen.str_at("status.lastScheduleTime").is_empty());
 }
