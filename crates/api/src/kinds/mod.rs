@@ -50,7 +50,9 @@ pub mod priority_class;
 pub mod rbac;
 pub mod read;
 pub mod replica_set;
+pub mod resource_claim;
 pub mod resource_quota;
+pub mod resource_slice;
 pub mod resources;
 pub mod runtime_class;
 pub mod service;
@@ -58,6 +60,7 @@ pub mod service_account;
 pub mod signer;
 pub mod stateful_set;
 pub mod storage_class;
+pub mod storage_version_migration;
 pub mod strategy;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -76,6 +79,9 @@ pub struct Context<'a> {
 pub type Prepare = fn(&mut Value, &Value, &Context<'_>);
 /// Judges the new object against the stored one.
 pub type ValidateUpdate = fn(&Value, &Value, &mut FieldErrors);
+
+/// A field that selectors know, and how to read it.
+pub type Selectable = (&'static str, fn(&Value) -> SmolStr);
 
 /// The rules of a kind.
 #[derive(Debug)]
@@ -104,7 +110,7 @@ pub struct Rules {
     /// What the user is told although the request succeeds.
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Field selectors beyond `metadata.name` and `metadata.namespace`.
-    pub selectable: &'static [(&'static str, fn(&Value) -> SmolStr)],
+    pub selectable: &'static [Selectable],
     /// PUT of a name that is not there creates it.
     pub allow_create_on_update: bool,
     /// PUT without resourceVersion overwrites.
@@ -257,6 +263,11 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("rbac.authorization.k8s.io", "clusterroles", &rbac::CLUSTER_ROLE),
     ("rbac.authorization.k8s.io", "rolebindings", &rbac::ROLE_BINDING),
     ("rbac.authorization.k8s.io", "roles", &rbac::ROLE),
+    ("resource.k8s.io", "deviceclasses", &resource_claim::DEVICE_CLASS),
+    ("resource.k8s.io", "devicetaintrules", &resource_slice::TAINT_RULE),
+    ("resource.k8s.io", "resourceclaims", &resource_claim::CLAIM),
+    ("resource.k8s.io", "resourceclaimtemplates", &resource_claim::TEMPLATE),
+    ("resource.k8s.io", "resourceslices", &resource_slice::SLICE),
     ("scheduling.k8s.io", "priorityclasses", &priority_class::RULES),
     ("storage.k8s.io", "csidrivers", &csi::DRIVER),
     ("storage.k8s.io", "csinodes", &csi::NODE),
@@ -264,6 +275,7 @@ static KINDS: &[(&str, &str, &Rules)] = &[
     ("storage.k8s.io", "storageclasses", &storage_class::STORAGE_CLASS),
     ("storage.k8s.io", "volumeattachments", &volume_attachment::RULES),
     ("storage.k8s.io", "volumeattributesclasses", &storage_class::VOLUME_ATTRIBUTES_CLASS),
+    ("storagemigration.k8s.io", "storageversionmigrations", &storage_version_migration::RULES),
 ];
 
 /// The rules of a built-in resource; [`Rules::DEFAULT`] for one that has none of its own.

@@ -13,10 +13,12 @@ use crate::registry::Registry;
 use crate::schema;
 use crate::value::Value;
 
-type Convert = fn(&mut Value);
+/// A group and a version.
+type GroupVersion<'a> = (&'a str, &'a str);
+/// Kind, from, to, how.
+type Conversion = (&'static str, GroupVersion<'static>, GroupVersion<'static>, fn(&mut Value));
 
-/// Kind, from, to (each group and version), how.
-const CONVERSIONS: &[(&str, (&str, &str), (&str, &str), Convert)] = &[
+const CONVERSIONS: &[Conversion] = &[
     ("Event", ("", "v1"), ("events.k8s.io", "v1"), events::to_events),
     ("Event", ("events.k8s.io", "v1"), ("", "v1"), events::to_core),
     ("HorizontalPodAutoscaler", ("autoscaling", "v1"), ("autoscaling", "v2"), autoscaling::v1_to_v2),
@@ -28,7 +30,7 @@ const CONVERSIONS: &[(&str, (&str, &str), (&str, &str), Convert)] = &[
 ///
 /// # Errors
 /// The result can't be read as the target's kind.
-pub fn convert(value: &mut Value, from: (&str, &str), to: (&str, &str), kind: &str) -> Result<(), String> {
+pub fn convert(value: &mut Value, from: GroupVersion<'_>, to: GroupVersion<'_>, kind: &str) -> Result<(), String> {
     if from == to {
         return Ok(());
     }
@@ -42,7 +44,7 @@ pub fn convert(value: &mut Value, from: (&str, &str), to: (&str, &str), kind: &s
         return Ok(());
     };
     if is_list {
-        super::read::each_mut(value, "items", |item| convert(item));
+        super::read::each_mut(value, "items", convert);
     } else {
         convert(value);
     }
@@ -54,11 +56,11 @@ pub fn convert(value: &mut Value, from: (&str, &str), to: (&str, &str), kind: &s
 }
 
 /// Whether two versions of a kind have different shapes.
-pub fn differs(kind: &str, from: (&str, &str), to: (&str, &str)) -> bool {
+pub fn differs(kind: &str, from: GroupVersion<'_>, to: GroupVersion<'_>) -> bool {
     CONVERSIONS.iter().any(|(name, a, b, _)| *name == kind && *a == from && *b == to)
 }
 
-fn set_version(value: &mut Value, (group, version): (&str, &str)) {
+fn set_version(value: &mut Value, (group, version): GroupVersion<'_>) {
     if value.as_object().is_some_and(|object| object.contains_key("apiVersion")) {
         value.set("apiVersion", if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") });
     }

@@ -147,7 +147,7 @@ fn names_of(names: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
             errors.invalid(&at.child(field), name, format!("{start}{complaint}"));
         }
     }
-    let mut list = |field: &str, errors: &mut FieldErrors| {
+    let list = |field: &str, errors: &mut FieldErrors| {
         for (index, name) in names.strings(field).enumerate() {
             if let Some(complaint) = joined(name) {
                 errors.invalid(&at.child(field).index(index), name, complaint);

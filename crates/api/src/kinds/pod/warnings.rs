@@ -220,22 +220,21 @@ fn container_annotations(pod: &Value, container: &Value, at: &Path<'_>, is_templ
         said.push(format!("{}: {SECCOMP}", at.key(&key)));
     }
     let key = format!("{}{name}", super::annotations::APP_ARMOR);
+    let annotation = pod.entry("metadata.annotations", &key).as_str();
     // Pods get the annotation's profile as a field instead.
-    if is_template && !container.has("securityContext.appArmorProfile") {
-        if let Some(annotation) = pod.entry("metadata.annotations", &key).as_str() {
-            let profile = pod.at("spec.securityContext.appArmorProfile");
-            let (kind, local) = (profile.str_at("type"), profile.str_at("localhostProfile"));
-            let agrees = match annotation {
-                "unconfined" => kind == "Unconfined",
-                "runtime/default" => kind == "RuntimeDefault",
-                other => other
-                    .strip_prefix("localhost/")
-                    .is_some_and(|path| !path.is_empty() && kind == "Localhost" && local == path),
-            };
-            if !agrees {
-                let why = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
-                said.push(format!("{}: {why}", at.key(&key)));
-            }
+    if let Some(annotation) = annotation.filter(|_| is_template && !container.has("securityContext.appArmorProfile")) {
+        let profile = pod.at("spec.securityContext.appArmorProfile");
+        let (kind, local) = (profile.str_at("type"), profile.str_at("localhostProfile"));
+        let agrees = match annotation {
+            "unconfined" => kind == "Unconfined",
+            "runtime/default" => kind == "RuntimeDefault",
+            other => other
+                .strip_prefix("localhost/")
+                .is_some_and(|path| !path.is_empty() && kind == "Localhost" && local == path),
+        };
+        if !agrees {
+            let why = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
+            said.push(format!("{}: {why}", at.key(&key)));
         }
     }
 }
