@@ -6,6 +6,7 @@
 //! [`common`] holds what workload controllers share.
 #![forbid(unsafe_code)]
 
+pub mod clusterrole_aggregation;
 pub mod common;
 pub mod context;
 pub mod cronjob;
@@ -18,10 +19,12 @@ pub mod job;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod pod_gc;
 pub mod replicaset;
 pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
+pub mod taint_eviction;
 
 use std::sync::Arc;
 
@@ -97,17 +100,20 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(job::run(context.clone(), config.jobs));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
+    all.spawn(clusterrole_aggregation::run(context.clone(), 1));
     all.spawn(endpoint_slice::run(context.clone(), config.services));
     all.spawn(endpoints::run(context.clone(), config.services));
     all.spawn(garbage_collector::run(context.clone(), config.garbage));
     all.spawn(namespace::run(context.clone(), config.namespaces));
     all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
     all.spawn(node_lifecycle::run(context.clone(), NODE_WORKERS));
+    all.spawn(pod_gc::run(context.clone(), 1));
     if let Some(bundle) = config.root_ca {
         all.spawn(root_ca::run(context.clone(), 1, bundle));
     }
     all.spawn(service_account::run(context.clone(), 1));
     all.spawn(statefulset::run(context.clone(), config.statefulsets));
+    all.spawn(taint_eviction::run(context.clone(), NODE_WORKERS));
     context.informers.start(&context.stop);
     while all.join_next().await.is_some() {}
 }

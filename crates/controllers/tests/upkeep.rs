@@ -8,6 +8,7 @@ use cluster::Cluster;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::ClusterRole;
 use rstest::rstest;
 
 const DEPLOYMENT: &str = r#"{"metadata":{"name":"web"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web"}},"template":{"metadata":{"labels":{"app":"web"}},"spec":{"terminationGracePeriodSeconds":1,"containers":[{"name":"c","image":"i:1","ports":[{"name":"http","containerPort":8080}]}]}}}}"#;
@@ -130,7 +131,7 @@ async fn a_node_gets_a_range_and_is_freed_of_its_taint_when_it_is_ready() {
     let nodes = cluster.admin.kind::<Node>("");
     let tree = json::parse(br#"{"metadata":{"name":"n1"}}"#).unwrap();
     nodes.create_tree(tree, &WriteOptions::default()).await.unwrap();
-    cluster.until_node("n1", |node| node.str_at("spec.podCIDR") == "10.244.0.0/24").await;
+    cluster.until_cluster_wide::<Node>("n1", |node| node.str_at("spec.podCIDR") == "10.244.0.0/24").await;
     let condition = |status: &str| {
         json::parse(format!(r#"{{"status":{{"conditions":[{{"type":"Ready","status":"{status}"}}]}}}}"#).as_bytes())
             .unwrap()
@@ -141,10 +142,41 @@ async fn a_node_gets_a_range_and_is_freed_of_its_taint_when_it_is_ready() {
     };
     report("False").await;
     cluster
-        .until_node("n1", |node| {
+        .until_cluster_wide::<Node>("n1", |node| {
             node.array_at("spec.taints").iter().any(|one| one.str_at("key").ends_with("not-ready"))
         })
         .await;
     report("True").await;
-    cluster.until_node("n1", |node| node.array_at("spec.taints").is_empty()).await;
+    cluster.until_cluster_wide::<Node>("n1", |node| node.array_at("spec.taints").is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_taint_drives_pods_away_that_do_not_tolerate_it() {
+    let cluster = Cluster::with_nodes(&["n1"]).await;
+    let pod = |name: &str, more: &str| {
+        format!(r#"{{"metadata":{{"name":"{name}"}},"spec":{{"containers":[{{"name":"c","image":"i"}}]{more}}}}}"#)
+    };
+    cluster.create::<Pod>(&pod("leaves", "")).await;
+    cluster.create::<Pod>(&pod("stays", r#","tolerations":[{"key":"k","operator":"Exists"}]"#)).await;
+    let runs = |pod: &client::Object<Pod>| {
+        pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
+    };
+    cluster.until_all::<Pod>(|pods| pods.len() == 2 && pods.iter().all(runs)).await;
+    let nodes = cluster.admin.kind::<Node>("");
+    let patch = json::parse(br#"{"spec":{"taints":[{"key":"k","effect":"NoExecute"}]}}"#).unwrap();
+    nodes.patch("n1", "", &client::Patch::Merge(patch), &WriteOptions::default()).await.unwrap();
+    cluster.until_all::<Pod>(|pods| pods.len() == 1 && pods[0].name() == "stays").await;
+}
+
+#[tokio::test]
+async fn roles_are_aggregated() {
+    let cluster = Cluster::start().await;
+    let roles = cluster.admin.kind::<ClusterRole>("");
+    let text = r#"{"metadata":{"name":"more","labels":{"rbac.authorization.k8s.io/aggregate-to-view":"true"}},"rules":[{"apiGroups":["example.org"],"resources":["things"],"verbs":["get"]}]}"#;
+    roles.create_tree(json::parse(text.as_bytes()).unwrap(), &WriteOptions::default()).await.unwrap();
+    let has_it = |role: &api::value::Value| {
+        role.array_at("rules").iter().any(|rule| rule.array_at("apiGroups") == ["example.org".into()])
+    };
+    cluster.until_cluster_wide::<ClusterRole>("view", has_it).await;
+    cluster.until_cluster_wide::<ClusterRole>("admin", has_it).await;
 }

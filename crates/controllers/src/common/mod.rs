@@ -8,6 +8,7 @@ pub mod nodes;
 pub mod order;
 pub mod owners;
 pub mod pod_control;
+pub mod pod_status;
 pub mod pods;
 pub mod read_back;
 pub mod resources;

@@ -197,9 +197,9 @@ impl Cluster {
         assert!(waited.is_ok(), "still {names:?}");
     }
 
-    /// Waits until a node is as wanted.
-    pub async fn until_node(&self, name: &str, wanted: impl Fn(&Value) -> bool) {
-        let api = self.admin.all(&client::resources::NODES);
+    /// Waits until an object outside of namespaces is as wanted.
+    pub async fn until_cluster_wide<K: Kind>(&self, name: &str, wanted: impl Fn(&Value) -> bool) {
+        let api = self.admin.kind::<K>("");
         let waiting = async {
             loop {
                 let list = api.list(&Default::default()).await.unwrap();
@@ -211,7 +211,7 @@ impl Cluster {
             }
         };
         let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        assert!(waited.is_ok(), "node {name} is not as wanted");
+        assert!(waited.is_ok(), "{name} is not as wanted");
     }
 
     /// Messages of the events about an object.
