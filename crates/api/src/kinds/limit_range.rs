@@ -9,7 +9,12 @@ use crate::quantity::{Format, Quantity};
 use crate::value::{Map, Value};
 
 pub const RULES: Rules = Rules {
-    defaults: |range| each_mut(range, "spec.limits", default_item),
+    defaults: |range| {
+        each_mut(range, "spec.limits", |item| {
+            default_item(item);
+            resources::round(item, &["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"]);
+        })
+    },
     validate,
     validate_update: |new, _, errors| validate(new, errors),
     allow_create_on_update: true,

@@ -288,6 +288,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_served_has_rules() {
+        // Reviews and the like are not stored; component statuses are made up.
+        let stored = |resource: &&crate::registry::Resource| resource.storage_prefix.is_some();
+        for resource in crate::registry::Registry::builtin().resources().iter().filter(stored) {
+            let (group, plural) = (resource.group.as_str(), resource.plural.as_str());
+            let at = KINDS.binary_search_by(|(g, r, _)| (*g, *r).cmp(&(group, plural)));
+            let rules = KINDS[at.unwrap_or_else(|_| panic!("{group}/{plural} has no rules"))].2;
+            for sub in &resource.subresources {
+                let own = sub.kind.kind == resource.kind && !matches!(sub.name.as_str(), "log");
+                assert_eq!(own, rules.subresource(&sub.name).is_some(), "{plural}/{}", sub.name);
+            }
+            let has_status = rules.subresource("status").is_some();
+            assert_eq!(has_status, rules.status != StatusRule::None, "{plural}");
+        }
+    }
+
+    #[test]
     fn the_table_is_sorted() {
         assert!(KINDS.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)));
     }

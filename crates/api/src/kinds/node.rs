@@ -1,9 +1,11 @@
 //! Node.
 
+use smol_str::SmolStr;
+
 use super::ip;
 use super::pod::scheduling::taints;
 use super::read::{Read, as_internal, copy};
-use super::resources::quantity_value;
+use super::resources::{self, quantity_value};
 use super::{Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::names;
@@ -11,57 +13,59 @@ use crate::value::Value;
 
 const POD_CIDRS: Path<'static> = Path::new("spec.podCIDRs");
 
-pub const RULES: Rules =
-    Rules {
-        defaults: |node| {
-            if !node.has("status.allocatable") && node.has("status.capacity") {
-                node.set("status.allocatable", node.at("status.capacity").clone());
+pub const RULES: Rules = Rules {
+    defaults: |node| {
+        if !node.has("status.allocatable") && node.has("status.capacity") {
+            node.set("status.allocatable", node.at("status.capacity").clone());
+        }
+        join_pod_cidrs(node);
+        resources::round(node, &["status.capacity", "status.allocatable"]);
+    },
+    status: StatusRule::SetOnCreate,
+    prepare_create: |node, _| {
+        node.remove("spec.configSource");
+        node.remove("status.config");
+    },
+    prepare_update: |new, old, _| {
+        if !old.has("spec.configSource") {
+            new.remove("spec.configSource");
+        }
+    },
+    validate,
+    validate_update: |new, old, errors| {
+        validate(new, errors);
+        validate_update(new, old, errors);
+    },
+    subresources: &[Subresource {
+        prepare: |new, old, _| {
+            copy(new, old, "spec");
+            if !old.has("status.config") {
+                new.remove("status.config");
             }
-            join_pod_cidrs(node);
         },
-        status: StatusRule::SetOnCreate,
-        prepare_create: |node, _| {
-            node.remove("spec.configSource");
-            node.remove("status.config");
-        },
-        prepare_update: |new, old, _| {
-            if !old.has("spec.configSource") {
-                new.remove("spec.configSource");
-            }
-        },
-        validate,
-        validate_update: |new, old, errors| {
-            validate(new, errors);
-            validate_update(new, old, errors);
-        },
-        subresources: &[Subresource {
-            prepare: |new, old, _| {
-                copy(new, old, "spec");
-                if !old.has("status.config") {
-                    new.remove("status.config");
-                }
-            },
-            validate: validate_update,
-            ..Subresource::STATUS
-        }],
-        warnings: |node, _| {
-            let mut warnings = Vec::new();
-            if node.has("spec.configSource") {
-                warnings.push("spec.configSource: the feature is removed".to_owned());
-            }
-            if node.filled("spec.externalID") {
-                warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
-            }
-            for (index, cidr) in node.strings("spec.podCIDRs").enumerate() {
-                warnings.extend(ip::cidr_warnings(cidr, &POD_CIDRS.index(index)));
-            }
-            warnings
-        },
-        selectable: &[("spec.unschedulable", |node| {
-            if node.flag("spec.unschedulable") { "true".into() } else { "false".into() }
-        })],
-        ..Rules::DEFAULT
-    };
+        validate: validate_update,
+        ..Subresource::STATUS
+    }],
+    warnings: |node, _| {
+        let mut warnings = Vec::new();
+        if node.has("spec.configSource") {
+            warnings.push("spec.configSource: the feature is removed".to_owned());
+        }
+        if node.filled("spec.externalID") {
+            warnings.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_owned());
+        }
+        for (index, cidr) in node.strings("spec.podCIDRs").enumerate() {
+            warnings.extend(ip::cidr_warnings(cidr, &POD_CIDRS.index(index)));
+        }
+        warnings
+    },
+    selectable: &[("spec.unschedulable", unschedulable)],
+    ..Rules::DEFAULT
+};
+
+fn unschedulable(node: &Value) -> SmolStr {
+    SmolStr::new_static(if node.flag("spec.unschedulable") { "true" } else { "false" })
+}
 
 /// Keeps `podCIDR` and `podCIDRs` in step; the single one wins.
 fn join_pod_cidrs(node: &mut Value) {

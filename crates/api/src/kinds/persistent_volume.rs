@@ -10,7 +10,7 @@ use super::pod::scheduling::node_selector;
 use super::pod::volume_sources as sources;
 use super::pod::warnings::node_selector_term;
 use super::read::{Read, copy, default_to, default_zero, same};
-use super::resources::quantity;
+use super::resources::{self, quantity};
 use super::{Context, Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::time::Time;
@@ -29,6 +29,7 @@ pub const RULES: Rules = Rules {
         if volume.has("spec.hostPath") {
             default_to(volume, "spec.hostPath.type", "");
         }
+        resources::round(volume, &["spec.capacity"]);
     },
     status: StatusRule::Separate,
     prepare_create: |volume, context| {

@@ -6,7 +6,7 @@
 use super::diff::diff;
 use super::formats::{dns_label, dns_subdomain, one_of, qualified_name};
 use super::read::{Read, copy, default_to, default_zero, same};
-use super::resources::{is_native, quantity, quantity_value};
+use super::resources::{self, is_native, quantity, quantity_value};
 use super::{Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::meta;
@@ -21,6 +21,9 @@ pub const RULES: Rules = Rules {
         claim.at_or_insert("spec").make_object();
         default_to(claim, "spec.volumeMode", "Filesystem");
         default_zero(claim, "status.phase", "Pending");
+        let amounts =
+            ["spec.resources.limits", "spec.resources.requests", "status.capacity", "status.allocatedResources"];
+        resources::round(claim, &amounts);
     },
     status: StatusRule::Separate,
     prepare_create: |claim, _| {

@@ -1,7 +1,7 @@
 //! ResourceQuota.
 
 use super::read::Read;
-use super::resources::{is_standard_quota, quantity, quantity_value, quota_name};
+use super::resources::{self, is_standard_quota, quantity, quantity_value, quota_name};
 use super::{Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::meta::IMMUTABLE;
@@ -10,6 +10,7 @@ use crate::value::Value;
 const SPEC: Path<'static> = Path::new("spec");
 
 pub const RULES: Rules = Rules {
+    defaults: |quota| resources::round(quota, &["spec.hard", "status.hard", "status.used"]),
     status: StatusRule::Separate,
     validate: |quota, errors| validate_spec(quota.at("spec"), errors),
     validate_update: |new, old, errors| {

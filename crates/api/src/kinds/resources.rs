@@ -134,6 +134,24 @@ fn huge_page_value(resource: &str, value: &Quantity, at: &Path<'_>, errors: &mut
     }
 }
 
+/// Rounds amounts up to what is counted: thousandths. For defaults, hence on every decode: what
+/// can't be smaller isn't parsed.
+pub fn round(object: &mut Value, lists: &[&str]) {
+    const THOUSANDTHS: i32 = -3;
+    for list in lists {
+        let Some(amounts) = object.at_mut(list).and_then(Value::as_object_mut) else { continue };
+        for (_, amount) in amounts.iter_mut() {
+            let Value::String(text) = amount else { continue };
+            if text.bytes().any(|b| matches!(b, b'n' | b'u' | b'.' | b'e')) {
+                let Ok(mut quantity) = text.parse::<Quantity>() else { continue };
+                if !quantity.round_up(THOUSANDTHS) {
+                    *amount = quantity.to_string().into();
+                }
+            }
+        }
+    }
+}
+
 // === Requirements ===
 
 /// `requests` and `limits` of a container or, with [`pod_name`], of a pod.
@@ -222,5 +240,20 @@ fn claims(claims: &[Value], pod_claims: &[&str], at: &Path<'_>, errors: &mut Fie
             let detail = format!("must be one of the names in pod.spec.resourceClaims{known}");
             errors.push(ErrorKind::NotFound, &at, name, detail);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kinds::testing::tree;
+
+    #[test]
+    fn amounts_are_whole_thousandths() {
+        let mut container = tree(json!({"limits": {"cpu": "100u", "memory": "1Gi", "x": "1500n"}}));
+        round(&mut container, &["limits", "requests"]);
+        assert_eq!(container, tree(json!({"limits": {"cpu": "1m", "memory": "1Gi", "x": "1m"}})));
     }
 }

@@ -7,6 +7,7 @@
 
 use super::image;
 use crate::kinds::read::{Read, default_to, default_zero, each_mut, with_mut};
+use crate::kinds::resources;
 use crate::value::{Map, Value};
 
 const TERMINATION_GRACE_SECONDS: i64 = 30;
@@ -93,6 +94,7 @@ fn pod_spec(spec: &mut Value) {
         each_mut(spec, list, container);
     }
     each_mut(spec, "volumes", volume);
+    resources::round(spec, &["overhead", "resources.limits", "resources.requests"]);
 }
 
 fn container(container: &mut Value) {
@@ -114,6 +116,7 @@ fn container(container: &mut Value) {
     for hook in ["lifecycle.postStart.httpGet", "lifecycle.preStop.httpGet"] {
         with_mut(container, hook, http_get);
     }
+    resources::round(container, &["resources.limits", "resources.requests"]);
     default_zero(container, "terminationMessagePath", "/dev/termination-log");
     default_zero(container, "terminationMessagePolicy", "File");
     let policy = image::default_pull_policy(container.str_at("image"));
