@@ -121,8 +121,9 @@ mod tests {
     fn ends_and_starts_are_changes() {
         let alive = |list: &[(&str, &str)]| {
             let mut alive = Alive::new();
-            list.iter()
-                .for_each(|(uid, id)| drop(alive.entry((*uid).to_owned()).or_default().insert((*id).to_owned())));
+            for (uid, id) in list {
+                alive.entry((*uid).to_owned()).or_default().insert((*id).to_owned());
+            }
             alive
         };
         let before = alive(&[("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")]);

@@ -67,6 +67,9 @@ pub async fn start(
     let wait = wait_for_runtime(&runtime);
     let version = stop.run_until_cancelled(wait).await.ok_or(StartError::Stopped)?;
     let kubelet = build(config, client, given, runtime, version, &stop).await?;
+    // A node whose runtime is ready is registered as ready.
+    let health = node::ask_health(&kubelet).await;
+    *kubelet.health.write() = health;
     kubelet.events.node(&kubelet.config.node_name, EventType::Normal, "Starting", "Starting kubelet.");
     spawn(&kubelet, &stop);
     Ok(kubelet)

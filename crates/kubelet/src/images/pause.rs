@@ -63,8 +63,8 @@ mod tests {
     use super::*;
     use std::{os::unix::fs::PermissionsExt, process::Command, time::Duration};
 
-    #[test]
-    fn it_sleeps_until_it_is_told_to_end() {
+    #[tokio::test]
+    async fn it_sleeps_until_it_is_told_to_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pause");
         let elf = program().unwrap();
@@ -72,11 +72,11 @@ mod tests {
         std::fs::write(&path, elf).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut child = Command::new(&path).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(child.try_wait().unwrap().is_none());
         let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::CHILD).unwrap();
-        std::thread::sleep(Duration::from_millis(50));
+        tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(child.try_wait().unwrap().is_none());
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         assert!(child.wait().unwrap().success());

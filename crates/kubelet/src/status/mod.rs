@@ -136,7 +136,8 @@ fn addresses(input: Input<'_>, status: &mut PodStatus) {
 
 /// A pod that has ended keeps its addresses in its status.
 fn kept_ips(input: Input<'_>) -> Vec<String> {
-    let keep = input.ended || input.pod.host_network();
+    let over = is_terminal(input.old.phase.as_deref().unwrap_or_default());
+    let keep = input.ended || over || input.pod.host_network();
     let old = input.old.pod_ips.iter().flatten().filter(|_| keep);
     old.map(|address| address.ip.clone()).collect()
 }

@@ -82,13 +82,13 @@ impl Node {
             _one: one,
             temporary: Some(temporary),
         };
-        node.import_images();
+        node.import_images().await;
         node.seed().await;
         node.start_kubelet().await;
         node
     }
 
-    fn import_images(&self) {
+    async fn import_images(&self) {
         let mut busybox =
             ImageSource { names: vec![IMAGE.to_owned()], command: vec!["/bin/sh".into()], ..ImageSource::default() };
         busybox.add_busybox(&archive::busybox()).unwrap();
@@ -120,7 +120,7 @@ impl Node {
             }
             tries += 1;
             assert!(tries < 100, "images could not be imported: {}", String::from_utf8_lossy(&output.stderr));
-            std::thread::sleep(Duration::from_millis(100));
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -149,7 +149,7 @@ impl Node {
         config.node_ips = vec!["127.0.0.1".into()];
         config.sync_frequency = Duration::from_secs(2);
         fs::create_dir_all(self.dir.join("manifests")).unwrap();
-        let user = UserInfo::authenticated(&format!("system:node:{}", self.name), &["system:nodes"]);
+        let user = UserInfo::authenticated(format!("system:node:{}", self.name), &["system:nodes"]);
         let client = self.server.client(user);
         let kubelet = kubelet::start(config, client, Given::default(), self.stop.clone()).await.unwrap();
         self.kubelet = Some(kubelet);
