@@ -18,6 +18,7 @@ use crate::{
     probes::Probes,
     quantity::ResourceList,
     runtime::{fields, limits, security},
+    stats::Rates,
     status::manager::StatusManager,
     volumes::Volumes,
     worker::Workers,
@@ -67,6 +68,8 @@ pub struct Kubelet {
     pub allocatable: ResourceList,
     /// What runs, as last seen.
     pub snapshot: Snapshot,
+    /// The last readings of CPU.
+    pub rates: Rates,
     /// Cancelled when the directory of manifests has been read once: its pods are no orphans.
     pub manifests_known: tokio_util::sync::CancellationToken,
     /// Cancelled when it is to end; pods run on.

@@ -33,6 +33,7 @@ pub mod quantity;
 pub mod run;
 pub mod runtime;
 pub mod sources;
+pub mod stats;
 pub mod status;
 pub mod volumes;
 pub mod worker;

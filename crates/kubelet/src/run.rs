@@ -173,6 +173,7 @@ async fn build(
         health: RwLock::new(Health::default()),
         health_changed: tokio::sync::Notify::new(),
         snapshot: pleg::Snapshot::default(),
+        rates: crate::stats::Rates::default(),
         manifests_known: CancellationToken::new(),
         stop: stop.clone(),
         config,

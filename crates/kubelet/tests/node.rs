@@ -346,7 +346,7 @@ async fn the_node_is_registered_and_ready() {
 async fn containers_are_kept_in_their_bounds() {
     let node = Node::start().await;
     let own = |name: &str, context: serde_json::Value| json!({"name": name, "image": IMAGE, "command": sleeper("a")["command"], "securityContext": context});
-    node.pod("bound", json!({"securityContext": {"runAsGroup": 50, "supplementalGroups": [60], "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "77"}]},
+    node.pod("bound", json!({"securityContext": {"runAsUser": 1000, "runAsGroup": 50, "supplementalGroups": [60], "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "77"}]},
         "shareProcessNamespace": true, "hostAliases": [{"ip": "192.0.2.9", "hostnames": ["alias"]}],
         "containers": [
             own("tight", json!({"runAsUser": 1000, "runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}})),
@@ -383,6 +383,15 @@ async fn containers_are_kept_in_their_bounds() {
     };
     let read = std::fs::read_to_string(cgroups.file("cpu", &format!("{path}/{}", found.id), file).unwrap()).unwrap();
     assert_eq!(read.trim(), quota);
+    let summary = kubelet.stats().await.unwrap();
+    let used = summary.pods.iter().find(|used| used.pod.metadata.name.as_deref() == Some("bound")).unwrap();
+    let names: Vec<_> = used.containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!(names, ["limited", "tight"]);
+    assert!(
+        used.containers.iter().all(|own| own.cpu.is_some() && own.memory.is_some_and(|memory| memory.working_set > 0))
+    );
+    assert!(used.cpu.is_some_and(|cpu| cpu.total_nanos > 0) && used.memory.is_some() && summary.node.cpu.is_some());
+    drop(summary);
     drop(kubelet);
 
     let refused = node.until("root", "refused", |pod| waiting(pod) == "CreateContainerConfigError").await;
@@ -412,4 +421,46 @@ async fn containers_are_kept_in_their_bounds() {
     let seen = node.log("host", "debug").await;
     assert!(seen.contains("trap 'exit 0' TERM"), "{seen}");
     node.finish().await;
+}
+
+/// Also says how long it took and what the whole costs at rest (`--nocapture`).
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pods_come_and_go() {
+    const PODS: usize = 15;
+    let node = Node::start().await;
+    let names: Vec<String> = (0..PODS).map(|at| format!("many-{at}")).collect();
+    let begun = std::time::Instant::now();
+    for name in &names {
+        node.pod(name, json!({"containers": [{"name": "a", "image": IMAGE, "command": ["sleep", "1000000"]}]})).await;
+    }
+    for name in &names {
+        node.until_ready(name).await;
+    }
+    println!("{PODS} pods ready after {:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    node.pod("single", json!({"containers": [{"name": "a", "image": IMAGE, "command": ["sleep", "1000000"]}]})).await;
+    node.until_ready("single").await;
+    println!("one more pod ready after {:?}", begun.elapsed());
+
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (cpu, seconds) = (cpu_seconds(), 5);
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    println!("at rest: {:.2} % of a core", (cpu_seconds() - cpu) / 5.0 * 100.0);
+
+    let begun = std::time::Instant::now();
+    for name in &names {
+        node.delete(name, 0).await;
+    }
+    for name in &names {
+        node.until_gone(name).await;
+    }
+    println!("{PODS} pods gone after {:?}", begun.elapsed());
+    node.finish().await;
+}
+
+/// Of this process: API server and kubelet, not the runtime.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
 }
