@@ -153,7 +153,8 @@ fn leftovers(kubelet: &Kubelet) {
     logs::remove_dead_links(&kubelet.config.container_logs_dir);
 }
 
-async fn images(kubelet: &Kubelet, ages: &mut Ages) -> Result<(), Error> {
+/// All images, and the names of those that something uses or may use.
+async fn images_and_used(kubelet: &Kubelet) -> Result<(Vec<v1::Image>, HashSet<String>), Error> {
     let images = kubelet.runtime.list_images(v1::ListImagesRequest::default()).await?.images;
     let containers = kubelet.runtime.list_containers(v1::ListContainersRequest::default()).await?.containers;
     let names = containers.into_iter().flat_map(|container| {
@@ -162,6 +163,26 @@ async fn images(kubelet: &Kubelet, ages: &mut Ages) -> Result<(), Error> {
     let wanted = kubelet.workers.pods();
     let wanted = wanted.iter().flat_map(|pod| pod.all_containers()).filter_map(|(_, container)| container.image);
     let used: HashSet<String> = names.chain(wanted).chain(kubelet.config.pinned_images.iter().cloned()).collect();
+    Ok((images, used))
+}
+
+/// Removes every image that nothing uses: the disk is short.
+///
+/// # Errors
+/// What the runtime says.
+pub async fn remove_unused_images(kubelet: &Kubelet) -> Result<(), Error> {
+    let (images, used) = images_and_used(kubelet).await?;
+    let all = Policy { high_percent: 0, low_percent: 0, age_min: Duration::ZERO, age_max: Duration::ZERO };
+    let disk = Some(Disk { capacity: u64::MAX, available: 0 });
+    for id in Ages::default().plan(&images, &used, disk, all, kubelet.now()) {
+        let image = v1::ImageSpec { image: id, ..v1::ImageSpec::default() };
+        kubelet.runtime.remove_image(v1::RemoveImageRequest { image: Some(image) }).await?;
+    }
+    Ok(())
+}
+
+async fn images(kubelet: &Kubelet, ages: &mut Ages) -> Result<(), Error> {
+    let (images, used) = images_and_used(kubelet).await?;
     let now = kubelet.now();
     ages.update(&images, &used, now);
     let disk = image_disk(kubelet).await;

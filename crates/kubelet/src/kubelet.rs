@@ -12,7 +12,7 @@ use crate::{
     cri::Runtime,
     events::Events,
     images::Images,
-    node::machine::Machine,
+    node::{machine::Machine, status::Pressure},
     plan::backoff::Backoffs,
     pleg::Snapshot,
     probes::Probes,
@@ -64,6 +64,8 @@ pub struct Kubelet {
     pub health: RwLock<Health>,
     /// Rung when it says something else.
     pub health_changed: tokio::sync::Notify,
+    /// What is short.
+    pub pressure: RwLock<Pressure>,
     /// What pods may use altogether.
     pub allocatable: ResourceList,
     /// What runs, as last seen.

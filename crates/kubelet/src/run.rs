@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     cri::{self, Runtime, v1},
     events::Events,
-    gc,
+    eviction, gc,
     images::Images,
     kubelet::{Health, Kubelet, nanos},
     node::{self, machine},
@@ -172,6 +172,7 @@ async fn build(
         probes: Arc::new(probes),
         health: RwLock::new(Health::default()),
         health_changed: tokio::sync::Notify::new(),
+        pressure: RwLock::default(),
         snapshot: pleg::Snapshot::default(),
         rates: crate::stats::Rates::default(),
         manifests_known: CancellationToken::new(),
@@ -223,7 +224,7 @@ fn spawn(kubelet: &Arc<Kubelet>, stop: &CancellationToken) {
             later.manifests_known.cancelled().await;
         };
         if stop.run_until_cancelled(pods).await.is_some() {
-            gc::run(later, stop).await;
+            tokio::join!(gc::run(later.clone(), stop.clone()), eviction::run(later, stop));
         }
     });
 }

@@ -190,7 +190,7 @@ async fn derive(kubelet: &Kubelet, port: u16, old: &NodeStatus) -> NodeStatus {
             health: &health,
             runtime_version: &format!("{}://{version}", kubelet.runtime_name),
             images: images.as_deref().unwrap_or_default(),
-            pressure: pressure::now(&kubelet.config, disk),
+            pressure: *kubelet.pressure.read(),
             port,
             volumes_in_use: &[],
             now: kubelet.now(),

@@ -53,6 +53,14 @@ pub fn generate(pod: &Pod, old: &PodStatus, observed: &Observed, status: &mut Po
     status.conditions = Some(conditions);
 }
 
+/// The kubelet ends the pod for the node's sake.
+pub fn disrupted(pod: &Pod, message: &str, status: &mut PodStatus) {
+    let verdict = Verdict { reason: "TerminationByKubelet", message: message.to_owned(), ..Verdict::yes() };
+    let conditions = status.conditions.get_or_insert_default();
+    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
+    conditions.push(verdict.condition("DisruptionTarget", pod));
+}
+
 #[derive(Clone)]
 struct Verdict {
     status: bool,

@@ -43,6 +43,8 @@ pub struct Eviction {
     pub reason: String,
     /// `status.message`.
     pub message: String,
+    /// It is the node's doing: the condition `DisruptionTarget` tells.
+    pub disruption: bool,
 }
 
 /// What a status depends on.
@@ -86,6 +88,9 @@ pub fn generate(input: Input<'_>) -> PodStatus {
     status.resources = Some(resources::effective(pod, was_running));
     status.allocated_resources = Some(resources::wire_requests(pod)).filter(|list| !list.is_empty());
     conditions::generate(pod, old, observed, &mut status);
+    if let Some(eviction) = input.eviction.filter(|eviction| eviction.disruption) {
+        conditions::disrupted(pod, &eviction.message, &mut status);
+    }
     // The dead keep what others have written of them.
     status.resource_claim_statuses.clone_from(&old.resource_claim_statuses);
     status.nominated_node_name = pod.status.as_ref().and_then(|status| status.nominated_node_name.clone());

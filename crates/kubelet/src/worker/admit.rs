@@ -4,6 +4,9 @@
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::{
+    eviction::is_critical,
+    node::status::Pressure,
+    qos,
     quantity::{Quantity, ResourceList},
     status::{Eviction, resources},
 };
@@ -26,17 +29,51 @@ const SAFE_SYSCTLS: [&str; 14] = [
     "net.ipv4.tcp_notsent_lowat",
 ];
 
+/// What of the node a pod's admission depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeState<'a> {
+    /// What pods may use altogether.
+    pub allocatable: &'a ResourceList,
+    /// Sysctls that are allowed though they are not each pod's own.
+    pub unsafe_sysctls: &'a [String],
+    /// What is short.
+    pub pressure: Pressure,
+}
+
 /// Why not, in upstream's words; none where it may.
-pub fn check(pod: &Pod, active: &[&Pod], allocatable: &ResourceList, unsafe_sysctls: &[String]) -> Option<Eviction> {
-    let reject = |reason: &str, message: String| Some(Eviction { reason: reason.to_owned(), message });
+pub fn check(pod: &Pod, active: &[&Pod], node: NodeState<'_>) -> Option<Eviction> {
+    let reject =
+        |reason: &str, message: String| Some(Eviction { reason: reason.to_owned(), message, disruption: false });
     if let Some(os) = pod.spec.as_ref().and_then(|spec| spec.os.as_ref()).filter(|os| os.name != "linux") {
         tracing::debug!(os = os.name, "a pod for another system");
         return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS".into());
     }
-    if let Some(name) = forbidden_sysctl(pod, unsafe_sysctls) {
+    if let Some(name) = forbidden_sysctl(pod, node.unsafe_sysctls) {
         return reject("SysctlForbidden", format!("forbidden sysctl: {name:?} not allowlisted"));
     }
-    insufficient(pod, active, allocatable)
+    if let Some(condition) = pressed(pod, node.pressure) {
+        return reject("Evicted", format!("The node had condition: [{condition}]. "));
+    }
+    insufficient(pod, active, node.allocatable)
+}
+
+/// The condition of the node that keeps the pod away.
+fn pressed(pod: &Pod, pressure: Pressure) -> Option<&'static str> {
+    let tolerates = || {
+        let mut tolerations = pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten());
+        tolerations.any(|toleration| toleration.key.as_deref() == Some("node.kubernetes.io/memory-pressure"))
+    };
+    if is_critical(pod) {
+        return None;
+    }
+    if pressure.disk {
+        return Some("DiskPressure");
+    }
+    if pressure.pids {
+        return Some("PIDPressure");
+    }
+    let best_effort = qos::class(pod) == qos::Class::BestEffort;
+    (pressure.memory && best_effort && !tolerates()).then_some("MemoryPressure")
 }
 
 fn forbidden_sysctl(pod: &Pod, allowed: &[String]) -> Option<String> {
@@ -81,7 +118,7 @@ fn insufficient(pod: &Pod, active: &[&Pod], allocatable: &ResourceList) -> Optio
             number(had),
             number(all)
         );
-        return Some(Eviction { reason: reason.to_owned(), message });
+        return Some(Eviction { reason: reason.to_owned(), message, disruption: false });
     }
     None
 }
@@ -106,10 +143,22 @@ mod tests {
         let other = pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "500m"}}}]}));
         let allocatable =
             ResourceList::from([("cpu".to_owned(), Quantity::units(1)), ("pods".to_owned(), Quantity::units(2))]);
-        let verdict = check(&pod(spec), &[&other], &allocatable, &["net.x.*".to_owned()]);
+        let verdict = check(
+            &pod(spec),
+            &[&other],
+            NodeState {
+                allocatable: &allocatable,
+                unsafe_sysctls: &["net.x.*".to_owned()],
+                pressure: Pressure::default(),
+            },
+        );
         assert_eq!(
             verdict,
-            expected.map(|(reason, message)| Eviction { reason: reason.into(), message: message.into() })
+            expected.map(|(reason, message)| Eviction {
+                reason: reason.into(),
+                message: message.into(),
+                disruption: false
+            })
         );
     }
 
@@ -117,10 +166,32 @@ mod tests {
     fn too_many_pods() {
         let other = pod(json!({"containers": []}));
         let allocatable = ResourceList::from([("pods".to_owned(), Quantity::units(1))]);
-        let verdict = check(&pod(json!({"containers": []})), &[&other], &allocatable, &[]).unwrap();
+        let verdict = check(
+            &pod(json!({"containers": []})),
+            &[&other],
+            NodeState { allocatable: &allocatable, unsafe_sysctls: &[], pressure: Pressure::default() },
+        )
+        .unwrap();
         assert_eq!(
             (verdict.reason.as_str(), verdict.message.as_str()),
             ("OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1")
         );
+    }
+
+    #[test]
+    fn a_node_under_pressure_takes_no_more() {
+        let (nothing, plenty) = (ResourceList::new(), pod(json!({"containers": [], "priority": 2_000_000_000})));
+        let verdict = |pod: &Pod, pressure| {
+            let node = NodeState { allocatable: &nothing, unsafe_sysctls: &[], pressure };
+            check(pod, &[], node).map(|eviction| eviction.message)
+        };
+        let memory = Pressure { memory: true, ..Pressure::default() };
+        let small = pod(json!({"containers": [{"name": "c"}]}));
+        assert_eq!(verdict(&small, memory).as_deref(), Some("The node had condition: [MemoryPressure]. "));
+        assert_eq!(
+            verdict(&pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]})), memory),
+            None
+        );
+        assert_eq!(verdict(&plenty, Pressure { disk: true, ..memory }), None);
     }
 }

@@ -40,7 +40,7 @@ impl Worker {
         if deadline == Some(Duration::ZERO) {
             let message = "Pod was active on the node longer than the specified deadline";
             kubelet.events.pod(pod, EventType::Normal, "DeadlineExceeded", message);
-            let eviction = Eviction { reason: "DeadlineExceeded".into(), message: message.into() };
+            let eviction = Eviction { reason: "DeadlineExceeded".into(), message: message.into(), disruption: false };
             self.inbox.end(Ending { grace: None, eviction: Some(eviction) });
             return Ok(Next::Ended);
         }
@@ -112,7 +112,12 @@ impl Worker {
             is_terminal(phase)
         };
         let active: Vec<&Pod> = others.map(Arc::as_ref).filter(|other| !finished(other)).collect();
-        admit::check(pod, &active, &self.kubelet.allocatable, &self.kubelet.config.allowed_unsafe_sysctls)
+        let node = admit::NodeState {
+            allocatable: &self.kubelet.allocatable,
+            unsafe_sysctls: &self.kubelet.config.allowed_unsafe_sysctls,
+            pressure: *self.kubelet.pressure.read(),
+        };
+        admit::check(pod, &active, node)
     }
 
     fn reject(&self, pod: &Arc<Pod>, rejection: Eviction) {
