@@ -266,3 +266,6 @@ pub async fn cleanup<N: Nft>(instance: &Instance, nft: &N) -> Result<(), NftErro
     let table = instance.table();
     nft.run(Family::ALL.map(|family| remove_script(&table, family.nft())).concat()).await
 }
+
+#[cfg(test)]
+mod tests;

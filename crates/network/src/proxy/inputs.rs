@@ -161,3 +161,52 @@ impl Inputs {
         self.slices.values().flat_map(|slices| slices.values().map(Arc::as_ref))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::testing::{ready, service, slice};
+    use serde_json::json;
+
+    #[test]
+    fn a_slice_that_changes_hands_marks_both_services() {
+        let mut inputs = Inputs::default();
+        let mut view = slice("a", "x", json!([ready("10.1.0.1", "n")]));
+        let name = view.object_name();
+        inputs.slice(name.clone(), Some(Arc::new(view.clone())));
+        assert_eq!(inputs.take_dirty(), BTreeSet::from([ObjectName::new("ns", "a")]));
+        inputs.slice(name.clone(), Some(Arc::new(view.clone())));
+        assert!(!inputs.is_dirty(), "nothing changed");
+        let labels = view.metadata.labels.as_mut().unwrap();
+        labels.insert("kubernetes.io/service-name".to_string(), "b".to_string());
+        inputs.slice(name, Some(Arc::new(view)));
+        assert_eq!(inputs.take_dirty().len(), 2);
+        assert_eq!(inputs.slices().count(), 1);
+    }
+
+    #[test]
+    fn metadata_alone_marks_nothing() {
+        let mut inputs = Inputs::default();
+        let mut view = service("a", "10.96.0.1", json!({}));
+        inputs.service(view.object_name(), Some(Arc::new(view.clone())));
+        inputs.take_dirty();
+        view.metadata.resource_version = Some("2".to_string());
+        inputs.service(view.object_name(), Some(Arc::new(view)));
+        assert!(!inputs.is_dirty());
+    }
+
+    #[tokio::test]
+    async fn changes_of_one_object_become_one_and_synced_comes_last() {
+        let inbox = Inbox::default();
+        let name = ObjectName::new("ns", "a");
+        inbox.put(Change::Synced);
+        inbox.put(Change::Service(name.clone(), Some(Arc::new(service("a", "10.96.0.1", json!({}))))));
+        inbox.put(Change::Service(name, None));
+        inbox.put(Change::Node(None));
+        let taken = inbox.take().await;
+        assert!(
+            matches!(taken.as_slice(), [Change::Service(_, None), Change::Node(None), Change::Synced]),
+            "{taken:?}"
+        );
+    }
+}
