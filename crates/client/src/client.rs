@@ -148,10 +148,20 @@ impl Client {
     pub async fn send(&self, mut request: Request<Body>) -> Result<Response<Body>, ClientError> {
         self.finish(&mut request);
         let context = self.context(&request);
+        let lost = |source| ClientError::transport(context.clone(), source);
         for attempt in 0.. {
             let again = copy(&request);
-            let sent = self.transport.send(request).await;
-            let response = sent.map_err(|source| ClientError::transport(context.clone(), source))?;
+            // A read that gets lost with its connection can be sent again.
+            let may_repeat = attempt == 0 && request.method() == Method::GET;
+            let repeat = again.as_ref().filter(|_| may_repeat).and_then(copy);
+            let response = match (self.transport.send(request).await, repeat) {
+                (Ok(response), _) => response,
+                (Err(error), Some(same)) => {
+                    tracing::debug!(%context, %error, "connection lost, reading again");
+                    self.transport.send(same).await.map_err(lost)?
+                }
+                (Err(error), None) => return Err(lost(error)),
+            };
             if response.status().is_success() {
                 return Ok(response);
             }

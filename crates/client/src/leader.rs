@@ -87,14 +87,19 @@ impl LeaderElector {
             tracing::info!(lease = %self.config.name, identity = %self.config.identity, "became leader");
             let leading = stop.child_token();
             let mut working = tokio::spawn(work(leading.clone()));
-            tokio::select! {
-                () = self.renew() => tracing::warn!(lease = %self.config.name, "lost the lease"),
-                () = stop.cancelled() => {}
-                _ = &mut working => {}
-            }
+            let has_ended = tokio::select! {
+                () = self.renew() => {
+                    tracing::warn!(lease = %self.config.name, "lost the lease");
+                    false
+                }
+                () = stop.cancelled() => false,
+                _ = &mut working => true,
+            };
             leading.cancel();
-            // A panic of the work was logged where it happened; the lease is given back all the same.
-            let _ = working.await.is_err();
+            if !has_ended {
+                // A panic of the work was logged where it happened; the lease is given back all the same.
+                let _ = working.await.is_err();
+            }
             self.release().await;
         }
     }

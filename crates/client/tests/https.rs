@@ -170,3 +170,38 @@ async fn a_kubeconfig_with_files_connects_and_a_token_file_is_read() {
     let config = client::Config::load(Some(&server.directory.path().join("config"))).unwrap();
     assert_eq!(config.client().unwrap().get("/x").await.unwrap(), "HTTP/2.0 Bearer secret /x");
 }
+
+/// Serves so many requests on each connection and then closes it without a word.
+async fn rude_server(requests_per_connection: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                for _ in 0..requests_per_connection {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let Ok(byte) = socket.read_u8().await else { return };
+                        head.push(byte);
+                    }
+                    socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                }
+            });
+        }
+    });
+    (url, connections)
+}
+
+#[tokio::test]
+async fn a_connection_that_ended_unnoticed_is_replaced() {
+    let (url, connections) = rude_server(1).await;
+    let client = Client::https(&url, TlsOptions::default(), Credentials::None).unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.unwrap(), "ok");
+        tokio::task::yield_now().await;
+    }
+    assert!(connections.load(Ordering::Relaxed) >= 20);
+}

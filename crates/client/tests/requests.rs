@@ -154,6 +154,27 @@ async fn a_lease_is_taken_once_its_holder_is_silent_and_given_back_at_the_end() 
     );
 }
 
+/// Regression: work that ended by itself was waited for a second time.
+#[tokio::test(start_paused = true)]
+async fn work_that_ends_by_itself_is_begun_again() {
+    let fake = Fake::default();
+    fake.otherwise(|_| Reply::json(&lease("me", "2026-01-01T00:00:00.000000Z", 2)));
+    let stop = CancellationToken::new();
+    let given = Given::virtual_from(jiff::Timestamp::UNIX_EPOCH, 7);
+    let elector = LeaderElector::new(&client(&fake), LeaderConfig::new("kube-system", "l", "me"), given);
+    let (runs, at_end) = (std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)), stop.clone());
+    let counted = runs.clone();
+    elector
+        .run(stop, move |_| {
+            if counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 2 {
+                at_end.cancel();
+            }
+            async {}
+        })
+        .await;
+    assert_eq!(runs.load(std::sync::atomic::Ordering::Relaxed), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_event_is_created_and_then_counted_up() {
     let fake = Fake::new([]);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, Uri, header};
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// HTTP/2 flow-control windows. A stream's must hold a large list's frames in flight, a connection's several of them.
 const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Connections tried for one request while none of them takes it.
+const UNSENT_MAX: usize = 3;
 /// A bearer token file is read again after this time, as client-go does.
 const TOKEN_FILE_MAX_AGE: Duration = Duration::from_secs(60);
 
@@ -82,6 +84,14 @@ struct Shared {
 
 /// A request on a connection; counts until its answer's body is dropped.
 struct Load(Arc<AtomicUsize>);
+
+/// Why there is no answer.
+enum Failed {
+    /// The request never left.
+    Unsent(Request<Body>),
+    /// It may have arrived.
+    Lost(BoxError),
+}
 
 enum Connection {
     Http1(http1::SendRequest<Body>),
@@ -130,10 +140,21 @@ impl Transport for Https {
         let pool = self.0.clone();
         Box::pin(async move {
             pool.authorize(&mut request)?;
-            match pool.connection().await? {
-                Connection::Http2(shared) => pool.send_shared(shared, request).await,
-                Connection::Http1(sender) => pool.send_alone(sender, request).await,
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            let path = format!("{}{path}", pool.prefix);
+            for _ in 0..UNSENT_MAX {
+                let sent = match pool.connection().await? {
+                    Connection::Http2(shared) => pool.send_shared(shared, &path, request).await,
+                    Connection::Http1(sender) => pool.send_alone(sender, &path, request).await,
+                };
+                match sent {
+                    Ok(response) => return Ok(response),
+                    // The connection had ended unnoticed: another one will do.
+                    Err(Failed::Unsent(unsent)) => request = unsent,
+                    Err(Failed::Lost(error)) => return Err(error),
+                }
             }
+            Err("connections end as soon as they are made".into())
         })
     }
 
@@ -141,7 +162,9 @@ impl Transport for Https {
         let pool = self.0.clone();
         Box::pin(async move {
             pool.authorize(&mut request)?;
-            pool.host_header(&mut request)?;
+            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+            *request.uri_mut() = format!("{}{path}", pool.prefix).parse()?;
+            request.headers_mut().insert(header::HOST, HeaderValue::from_str(&pool.authority)?);
             if pool.scheme_tls {
                 let stream = pool.dial_tls(&["http/1.1"]).await?;
                 upgrade_over(TokioIo::new(stream), request).await
@@ -239,26 +262,36 @@ impl Pool {
             .map_err(|_| "TLS: timed out")??)
     }
 
-    async fn send_shared(&self, mut shared: Shared, mut request: Request<Body>) -> Result<Response<Body>, BoxError> {
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let uri = Uri::builder().scheme("https").authority(self.authority.as_str());
-        *request.uri_mut() = uri.path_and_query(format!("{}{path}", self.prefix)).build()?;
+    async fn send_shared(
+        &self,
+        mut shared: Shared,
+        path: &str,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, Failed> {
+        let uri = Uri::builder().scheme("https").authority(self.authority.as_str()).path_and_query(path);
+        *request.uri_mut() = uri.build().map_err(Failed::lost)?;
         *request.version_mut() = http::Version::HTTP_2;
+        request.headers_mut().remove(header::HOST);
         shared.load.fetch_add(1, Ordering::Relaxed);
         let load = Load(shared.load.clone());
-        shared.sender.ready().await?;
-        let response = shared.sender.send_request(request).await?;
+        if shared.sender.ready().await.is_err() {
+            return Err(Failed::Unsent(request));
+        }
+        let response = shared.sender.try_send_request(request).await.map_err(Failed::sending)?;
         Ok(response.map(|incoming| Body::new(Held { body: incoming, _held: load })))
     }
 
     async fn send_alone(
         self: &Arc<Self>,
         mut sender: http1::SendRequest<Body>,
+        path: &str,
         mut request: Request<Body>,
-    ) -> Result<Response<Body>, BoxError> {
-        self.host_header(&mut request)?;
+    ) -> Result<Response<Body>, Failed> {
+        *request.uri_mut() = path.parse().map_err(Failed::lost)?;
+        let host = HeaderValue::from_str(&self.authority).map_err(Failed::lost)?;
+        request.headers_mut().insert(header::HOST, host);
         *request.version_mut() = http::Version::HTTP_11;
-        let response = sender.send_request(request).await?;
+        let response = sender.try_send_request(request).await.map_err(Failed::sending)?;
         let pool = Arc::downgrade(self);
         tokio::spawn(async move {
             // Ready again once the answer's body was read to its end.
@@ -272,15 +305,6 @@ impl Pool {
             }
         });
         Ok(response.map(Body::from))
-    }
-
-    fn host_header(&self, request: &mut Request<Body>) -> Result<(), BoxError> {
-        if !self.prefix.is_empty() {
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            *request.uri_mut() = format!("{}{path}", self.prefix).parse()?;
-        }
-        request.headers_mut().insert(header::HOST, HeaderValue::from_str(&self.authority)?);
-        Ok(())
     }
 
     fn authorize(&self, request: &mut Request<Body>) -> Result<(), BoxError> {
@@ -318,6 +342,21 @@ impl Pool {
         };
         *cached = Some((value.clone(), tokio::time::Instant::now()));
         Ok(value)
+    }
+}
+
+// === impl Failed ===
+
+impl Failed {
+    fn lost(error: impl Into<BoxError>) -> Failed {
+        Failed::Lost(error.into())
+    }
+
+    fn sending(mut error: TrySendError<Request<Body>>) -> Failed {
+        match error.take_message() {
+            Some(request) => Failed::Unsent(request),
+            None => Failed::lost(error.into_error()),
+        }
     }
 }
 
