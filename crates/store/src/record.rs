@@ -217,11 +217,15 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     fn number(&mut self) -> usize {
         let (mut number, mut shift) = (0, 0);
-        while let Some(byte) = self.text.as_bytes().get(self.at) {
+        while let Some(&byte) = self.text.as_bytes().get(self.at) {
             self.at += 1;
+            // Nearly always the first.
+            if byte < 64 {
+                return number | usize::from(byte) << shift;
+            }
             number |= usize::from(byte & 63) << shift;
             shift += 6;
-            if byte & 64 == 0 || shift > 54 {
+            if shift > 54 {
                 break;
             }
         }

@@ -1,8 +1,8 @@
-//! An etcd of the test's own: random ports, a directory in memory, ended with the test.
+//! An etcd of the test's own: its own address, a directory in memory, ended with the test.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use store::{EtcdConfig, EtcdTls};
 
@@ -11,7 +11,7 @@ use crate::harness::On;
 pub struct EtcdServer {
     binary: PathBuf,
     directory: tempfile::TempDir,
-    port: u16,
+    address: String,
     child: Option<Child>,
     /// Serves and demands certificates.
     tls: bool,
@@ -33,8 +33,12 @@ fn binary(on: On) -> PathBuf {
     path.into()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").port()
+/// An address and port that no other test has: by this process's number and a counter. Free ports that are looked
+/// for are found by two at a time.
+fn free_address() -> String {
+    static COUNTER: AtomicU16 = AtomicU16::new(0);
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    format!("127.{}.{middle}.{low}:{}", 64 + high, 12379 + COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
 impl EtcdServer {
@@ -57,7 +61,7 @@ impl EtcdServer {
         let memory = PathBuf::from("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let directory = directory.expect("a temporary directory");
-        Self { binary: binary(on), directory, port: free_port(), child: None, tls: false }
+        Self { binary: binary(on), directory, address: free_address(), child: None, tls: false }
     }
 
     fn make_certificates(&self) {
@@ -66,10 +70,11 @@ impl EtcdServer {
             openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt
             for name in server client; do
                 openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=$name -keyout $name.key -out $name.csr
-                printf 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' > extensions
+                printf \"subjectAltName=IP:$IP\\nextendedKeyUsage=serverAuth,clientAuth\\n\" > extensions
                 openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out $name.crt
             done";
-        let made = Command::new("sh").args(["-c", script]).current_dir(self.directory.path()).output();
+        let ip = self.address.split(':').next().unwrap_or_default();
+        let made = Command::new("sh").args(["-c", script]).env("IP", ip).current_dir(self.directory.path()).output();
         let made = made.expect("a shell");
         assert!(made.status.success(), "openssl is needed: {}", String::from_utf8_lossy(&made.stderr));
     }
@@ -79,7 +84,7 @@ impl EtcdServer {
     }
 
     fn url(&self) -> String {
-        format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
     }
 
     pub fn config(&self) -> EtcdConfig {
@@ -91,9 +96,9 @@ impl EtcdServer {
         EtcdConfig { endpoints: vec![self.url()], tls, ..EtcdConfig::default() }
     }
 
-    /// Starts etcd on its data, with the same port.
+    /// Starts etcd on its data, at the same address.
     pub fn run(&mut self) {
-        let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", free_port()));
+        let (client, peer) = (self.url(), format!("http://{}", free_address()));
         let path = |name: &str| self.directory.path().join(name).display().to_string();
         let data = self.directory.path().join("data");
         let mut command = Command::new(&self.binary);
@@ -118,10 +123,10 @@ impl EtcdServer {
         );
     }
 
-    /// The same data on another port.
-    pub fn move_to(&mut self, port: Option<u16>) -> u16 {
+    /// The same data at another address.
+    pub fn move_to(&mut self, address: Option<String>) -> String {
         self.kill();
-        let before = std::mem::replace(&mut self.port, port.unwrap_or_else(free_port));
+        let before = std::mem::replace(&mut self.address, address.unwrap_or_else(free_address));
         self.run();
         before
     }

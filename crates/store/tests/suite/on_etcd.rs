@@ -129,13 +129,13 @@ async fn what_was_compacted_while_away_is_listed_anew(#[values(Etcd, EtcdNew)] o
     let before = store.revision();
     let mut watch = store.watch(PODS, Scope::default(), before).unwrap();
     let etcd = harness.etcd.as_mut().unwrap();
-    let port = etcd.move_to(None);
+    let address = etcd.move_to(None);
     let other = Store::open(EngineConfig::Etcd(etcd.config()), Arc::new(Words), options()).await.unwrap();
     other.txn(Txn::new().delete(pod("a", "goes"))).await.unwrap();
     let last = other.txn(Txn::new().put(pod("a", "comes"), "x")).await.unwrap().revision;
     other.compact(last).await.unwrap();
     drop(other);
-    etcd.move_to(Some(port));
+    etcd.move_to(Some(address));
     tokio::time::timeout(SOON, store.wait_for(last)).await.expect("the list comes").unwrap();
     let keys: Vec<_> = store.snapshot(PODS).iter().map(|entry| entry.key[PODS.len()..].to_owned()).collect();
     assert_eq!(keys, ["a/comes", "a/stays"]);

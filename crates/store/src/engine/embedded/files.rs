@@ -34,7 +34,7 @@ pub(crate) trait File: Send + Sync + 'static {
     /// Fills `buffer` as far as the file reaches.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes sure that writes up to `end` find room; the file grows with zeros.
+    /// Makes sure that writes from `from` up to `end` find room; the file grows with zeros.
     fn reserve(&self, from: u64, end: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes contents and length durable.
@@ -121,11 +121,12 @@ impl File for fs::File {
         self.write_all_at(bytes, offset)
     }
 
+    /// Blocks are promised first, so that a full disk shows before anything is written, and then written: a sync of
+    /// blocks that were written before need not wait for the file system's journal.
     fn reserve(&self, from: u64, end: u64) -> io::Result<()> {
         match rustix::fs::fallocate(self.as_fd(), FallocateFlags::empty(), from, end - from) {
-            Ok(()) => Ok(()),
-            // A file system that can't promise room has it taken by zeros.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, from, end),
+            // A file system that can't promise has them taken by the zeros.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, from, end),
             Err(error) => Err(error.into()),
         }
     }
@@ -140,7 +141,7 @@ impl File for fs::File {
 }
 
 fn write_zeros(file: &fs::File, from: u64, end: u64) -> io::Result<()> {
-    const ZEROS: [u8; 4096] = [0; 4096];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = from;
     while at < end {
         let count = (end - at).min(ZEROS.len() as u64);

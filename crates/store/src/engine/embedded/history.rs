@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::catalog::Catalog;
 use super::codec::{Commit, Decoder, TAG_DATA};
-use super::frame::Frames;
+use super::frame::{End, Frames};
 use super::segment::Segment;
 use crate::engine::{History, Page};
 use crate::state::State;
@@ -55,7 +55,12 @@ impl Reader<'_> {
         let damaged = |offset: u64| ReadError::Corrupt(format!("segment {:08x}, byte {offset}", segment.id));
         while frames.offset < segment.end() {
             let at = frames.offset;
-            let frame = frames.next().map_err(unreadable)?.map_err(|_| damaged(at))?;
+            let frame = match frames.next().map_err(unreadable)? {
+                Ok(frame) => frame,
+                // Room that was reserved and not given back.
+                Err(End::Clean) => break,
+                Err(End::Torn) => return Err(damaged(at)),
+            };
             if frame.tag != TAG_DATA {
                 continue;
             }

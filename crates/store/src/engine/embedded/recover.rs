@@ -215,7 +215,7 @@ impl Recovery<'_> {
             let before = self.revision;
             match frames.next().map_err(io)? {
                 Ok(frame) => {
-                    self.frame(frame.tag, &frame.body)
+                    self.frame(frame.tag, frame.body)
                         .map_err(|reason| corrupt(name.to_owned(), frame.offset, reason))?;
                     segment.advance(before, frame.offset, frames.offset);
                 }

@@ -130,7 +130,7 @@ fn endpoint(url: &str, config: &EtcdConfig) -> Result<Endpoint, OpenError> {
 impl WatchStream {
     /// The next response, complete: fragments are put together. None at the stream's end.
     ///
-    /// May be dropped while it waits only before a fragment came; etcd sends fragments one right after the other.
+    /// May be dropped while it waits: the fragments that came are in `partial`, for the next call.
     pub(crate) async fn next(
         &mut self,
         partial: &mut Option<wire::WatchResponse>,
