@@ -15,13 +15,13 @@ use crate::authn::token::Issuer;
 use crate::authn::{Authenticator, Peer, impersonation};
 use crate::authz::{Attributes, Authorizer, forbidden};
 use crate::context::Context;
-use crate::identity::IssuerDocuments;
-use crate::serve::Connection;
 use crate::flow::Flow;
+use crate::identity::IssuerDocuments;
 use crate::metrics::Metrics;
 use crate::openapi;
 use crate::request::options::ListOptions;
 use crate::selection::Selection;
+use crate::serve::Connection;
 use crate::served::Catalog;
 use crate::settings::Settings;
 

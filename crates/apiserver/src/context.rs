@@ -121,10 +121,13 @@ impl Context {
         }
         let agent = self.header(USER_AGENT).unwrap_or_default();
         let name = agent.split('/').next().unwrap_or_default();
-        name.chars().filter(|c| api::field::is_printable(*c)).scan(0, |bytes, c| {
-            *bytes += c.len_utf8();
-            (*bytes <= MANAGER_BYTES_MAX).then_some(c)
-        }).collect()
+        name.chars()
+            .filter(|c| api::field::is_printable(*c))
+            .scan(0, |bytes, c| {
+                *bytes += c.len_utf8();
+                (*bytes <= MANAGER_BYTES_MAX).then_some(c)
+            })
+            .collect()
     }
 
     /// Tells the client something that is no error (a `Warning` header).

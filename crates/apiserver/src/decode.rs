@@ -2,10 +2,10 @@
 //!
 //! Upstream: `apiserver/pkg/endpoints/handlers/create.go`, `rest.go` (`transformDecodeError`).
 
-use api::codec::{json, protobuf};
-use api::codec::yaml;
-use api::decode::{self, Decoded};
 use api::codec::json::Duplicates;
+use api::codec::yaml;
+use api::codec::{json, protobuf};
+use api::decode::{self, Decoded};
 use api::registry::Registry;
 use api::schema::{self, Schema, StructId};
 use api::status::Status;
@@ -58,18 +58,19 @@ pub fn body(
     let encoding = Encoding::of_body(context.content_type())?;
     let (tree, duplicates) = parse(encoding, body, expected)?;
     let given = TypeMeta::of(&tree);
-    tree_of(context, tree, &duplicates, expected, validation).map_err(|why| match given.kind.is_empty() {
-        false => Status::bad_request(format!(
-            "{} in version \"{}\" cannot be handled as a {}: {why}",
-            given.kind, given.version, expected.kind
-        )),
-        true => Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): {why} ({})",
-            expected.kind,
-            summary(body)
-        )),
-    })?
-    .check(expected, &given)
+    tree_of(context, tree, &duplicates, expected, validation)
+        .map_err(|why| match given.kind.is_empty() {
+            false => Status::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: {why}",
+                given.kind, given.version, expected.kind
+            )),
+            true => Status::bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): {why} ({})",
+                expected.kind,
+                summary(body)
+            )),
+        })?
+        .check(expected, &given)
 }
 
 /// Brings a tree (a patch's result, for instance) into the schema's shape and gives it defaults.
@@ -134,7 +135,9 @@ impl Typed {
 /// Sets kind and version, at the front where they are missing.
 pub fn set_type(value: &mut Value, expected: &Expected<'_>) {
     let fields = value.make_object();
-    for (at, (key, text)) in [("kind", expected.kind), ("apiVersion", expected.api_version.as_str())].into_iter().enumerate() {
+    for (at, (key, text)) in
+        [("kind", expected.kind), ("apiVersion", expected.api_version.as_str())].into_iter().enumerate()
+    {
         fields.remove(key);
         fields.entries_mut().insert(at, (key.into(), text.into()));
     }

@@ -90,7 +90,7 @@ impl View {
 
     /// The answer for a tree in the stored version that lies nowhere (a dry run's, for instance).
     pub fn document_of_stored(&self, tree: &Value) -> Result<Bytes, Status> {
-        let mut tree = self.served.from_stored(tree.clone())?;
+        let mut tree = self.served.served_of(tree.clone())?;
         if self.accept.form == Form::Metadata {
             tree = partial_metadata(&mut tree, "PartialObjectMetadata");
         }
@@ -111,7 +111,7 @@ impl View {
     /// The tree of one object in the served version and form, with its revision.
     pub fn tree(&self, entry: &Entry, revision: Revision) -> Result<Value, Status> {
         let tree = json::parse(&entry.value).map_err(|error| unreadable(&entry.key, &error))?;
-        let mut tree = self.served.from_stored(tree)?;
+        let mut tree = self.served.served_of(tree)?;
         tree.set("metadata.resourceVersion", revision.to_string());
         Ok(match self.accept.form {
             Form::Metadata => partial_metadata(&mut tree, "PartialObjectMetadata"),

@@ -16,8 +16,8 @@ use crate::authn::x509::CertificateVerifier;
 use crate::authn::{self};
 use crate::authz::Mode;
 use crate::bootstrap::objects::AuthenticationTrust;
-use crate::pki::serving::{self, CertResolver};
 use crate::pki::key::PrivateKey;
+use crate::pki::serving::{self, CertResolver};
 use crate::pki::{Identity as CertificateIdentity, Pki, PkiError, ServerNames, kubeconfig};
 use crate::serve;
 use crate::server::{Datastore, Identity, Server, own_user};
@@ -82,7 +82,8 @@ pub async fn launch(config: Config, clock: Arc<dyn Clock>, stop: CancellationTok
     let address = listener.local_addr().map_err(|error| LaunchError::Listen { address, error })?;
     let identity = identity(&config, &pki)?;
     let modes = config.authorization_modes.clone();
-    let server = Server::open(config.datastore.clone(), config.settings.clone(), identity, clock.clone(), modes).await?;
+    let server =
+        Server::open(config.datastore.clone(), config.settings.clone(), identity, clock.clone(), modes).await?;
 
     let tls = Arc::new(serving::server_config(resolver.clone(), &[pki.ca.der(), pki.front_proxy_ca.der()])?);
     let tasks = TaskTracker::new();
@@ -141,7 +142,11 @@ fn identity(config: &Config, pki: &Pki) -> Result<Identity, PkiError> {
         api_audiences: vec![issuer.clone()],
         ..authn::Settings::default()
     };
-    Ok(Identity { authentication, issuer: Issuer::new(issuer, PrivateKey::from_pem(pki.service_account.to_pem().as_bytes())?), keys })
+    Ok(Identity {
+        authentication,
+        issuer: Issuer::new(issuer, PrivateKey::from_pem(pki.service_account.to_pem().as_bytes())?),
+        keys,
+    })
 }
 
 fn trust(pki: &Pki) -> AuthenticationTrust {

@@ -67,7 +67,13 @@ impl Metrics {
         out.push_str("# HELP apiserver_request_total Counter of apiserver requests broken out for each verb, group, version, resource and HTTP response code.\n# TYPE apiserver_request_total counter\n");
         let requests = self.requests.lock();
         for (series, histogram) in requests.iter() {
-            let _ = writeln!(out, "apiserver_request_total{{code=\"{}\",{}}} {}", series.code, series.labels(), histogram.count);
+            let _ = writeln!(
+                out,
+                "apiserver_request_total{{code=\"{}\",{}}} {}",
+                series.code,
+                series.labels(),
+                histogram.count
+            );
         }
         out.push_str("# HELP apiserver_request_duration_seconds Response latency distribution in seconds for each verb, group, version, resource.\n# TYPE apiserver_request_duration_seconds histogram\n");
         let mut durations: BTreeMap<Series, Histogram> = BTreeMap::new();

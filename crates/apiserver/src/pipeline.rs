@@ -20,7 +20,7 @@ use tower_service::Service;
 
 use crate::api::Api;
 use crate::context::Context;
-use crate::request::{Accept, Query, RequestInfo};
+use crate::request::{Query, RequestInfo};
 use crate::respond;
 use crate::route;
 use crate::serve::Connection;
@@ -74,7 +74,7 @@ impl Pipeline {
             Err(Status::internal("This request caused apiserver to panic. Look in the logs for details."))
         });
         let mut response = answer.unwrap_or_else(|status| {
-            let accept = context.accept_plain().unwrap_or(Accept::default());
+            let accept = context.accept_plain().unwrap_or_default();
             respond::status(&status, accept)
         });
         for warning in context.warnings() {
@@ -103,9 +103,7 @@ impl Pipeline {
         }
         match tokio::time::timeout(REQUEST_TIME_MAX, route::dispatch(api, context, body)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Status::timeout(
-                "request did not complete within the allotted timeout",
-            )),
+            Err(_) => Err(Status::timeout("request did not complete within the allotted timeout")),
         }
     }
 }

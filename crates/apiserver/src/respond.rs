@@ -1,7 +1,7 @@
 //! Answers as HTTP: documents, errors, and the headers every answer carries.
 
-use api::codec::{json, protobuf};
 use api::codec::yaml;
+use api::codec::{json, protobuf};
 use api::status::Status;
 use api::value::Value;
 use bytes::Bytes;

@@ -65,11 +65,6 @@ impl Selection {
         Ok(Selection { namespace, name, labels, fields })
     }
 
-    /// All objects of a resource, in one namespace or in all.
-    pub fn everything(namespace: &str) -> Selection {
-        Selection { namespace: namespace.to_owned(), ..Selection::default() }
-    }
-
     /// Whether no selector narrows the namespace.
     pub fn is_everything(&self) -> bool {
         self.labels.is_empty() && self.fields.is_empty()

@@ -109,18 +109,22 @@ impl Served {
     }
 
     /// Brings a tree from the stored version to the served one.
-    pub fn from_stored(&self, tree: Value) -> Result<Value, Status> {
+    pub fn served_of(&self, tree: Value) -> Result<Value, Status> {
         convert(tree, self.0.stored, self.0.resource)
     }
 
     /// Brings a tree from the served version to the stored one.
-    pub fn to_stored(&self, tree: Value) -> Result<Value, Status> {
+    pub fn stored_of(&self, tree: Value) -> Result<Value, Status> {
         convert(tree, self.0.resource, self.0.stored)
     }
 
     /// Columns of this resource's tables, as a Table has them.
     pub fn column_definitions(&self) -> Value {
-        api::table::columns(self.0.stored.group.as_str(), self.plural()).iter().map(api::table::Column::to_value).collect::<Vec<_>>().into()
+        api::table::columns(self.0.stored.group.as_str(), self.plural())
+            .iter()
+            .map(api::table::Column::to_value)
+            .collect::<Vec<_>>()
+            .into()
     }
 
     /// What a row says of its object as a whole (a job that is completed, for instance).
@@ -173,9 +177,9 @@ impl Catalog {
                 }))
             })
             .collect();
-        let by_path = all.iter().map(|one| {
-            ((one.group().to_owned(), one.version().to_owned(), one.plural().to_owned()), one.clone())
-        });
+        let by_path = all
+            .iter()
+            .map(|one| ((one.group().to_owned(), one.version().to_owned(), one.plural().to_owned()), one.clone()));
         Catalog { by_path: by_path.collect(), all }
     }
 

@@ -58,7 +58,9 @@ fn record(tree: &Value, rules: &Rules, metadata_at: Range<u32>) -> Record {
     let labels = metadata.get("labels").as_object().into_iter().flat_map(|labels| labels.iter());
     let texts = |list: &'static str, path: &'static str| {
         let items = metadata.get(list).as_array().unwrap_or_default();
-        items.iter().map(move |item| if path.is_empty() { item } else { item.get(path) })
+        items
+            .iter()
+            .map(move |item| if path.is_empty() { item } else { item.get(path) })
             .map(|text| Cow::Borrowed(text.as_str().unwrap_or_default()))
             .collect::<Vec<Cow<'_, str>>>()
     };
@@ -70,7 +72,9 @@ fn record(tree: &Value, rules: &Rules, metadata_at: Range<u32>) -> Record {
         namespace: metadata.str_at("namespace").into(),
         name: metadata.str_at("name").into(),
         uid: metadata.str_at("uid").into(),
-        labels: labels.map(|(key, value)| (Cow::Borrowed(key.as_str()), value.as_str().unwrap_or_default().into())).collect(),
+        labels: labels
+            .map(|(key, value)| (Cow::Borrowed(key.as_str()), value.as_str().unwrap_or_default().into()))
+            .collect(),
         fields: selectable.filter(|(_, value)| !value.is_empty()).collect(),
         owners: texts("ownerReferences", "uid"),
         finalizers: texts("finalizers", ""),
@@ -185,7 +189,12 @@ mod tests {
         let span = metadata_span(&bytes);
         assert_eq!(&bytes[span.start as usize..span.end as usize], br#"{"name":"a}\"{"}"#);
         assert_eq!(record.revision_at(), span.start as usize + 1);
-        for foreign in [&br#"{"metadata":{},"kind":"X","apiVersion":"v1"}"#[..], b"k8s\0", b"{}", br#"{"kind":"X","data":{},"metadata":{}}"#] {
+        for foreign in [
+            &br#"{"metadata":{},"kind":"X","apiVersion":"v1"}"#[..],
+            b"k8s\0",
+            b"{}",
+            br#"{"kind":"X","data":{},"metadata":{}}"#,
+        ] {
             assert!(metadata_span(foreign).is_empty());
         }
     }

@@ -1,4 +1,5 @@
 //! The door, in process: requests of many kinds through the whole pipeline, over the memory engine.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
 
@@ -52,8 +53,12 @@ fn tree(text: &str) -> Value {
 async fn a_fresh_cluster_has_what_it_needs() {
     let server = server().await;
     let client = admin(&server);
-    for path in ["/api/v1/namespaces/kube-system", "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
-        "/api/v1/namespaces/default/services/kubernetes", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"] {
+    for path in [
+        "/api/v1/namespaces/kube-system",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin",
+        "/api/v1/namespaces/default/services/kubernetes",
+        "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical",
+    ] {
         client.get(path).await.unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
@@ -83,7 +88,11 @@ async fn a_pod_gets_its_defaults_and_account() {
     let server = server().await;
     let client = admin(&server);
     let options = WriteOptions::default();
-    client.namespaced(&ACCOUNTS, "default").create_tree(tree(r#"{"metadata":{"name":"default"}}"#), &options).await.unwrap();
+    client
+        .namespaced(&ACCOUNTS, "default")
+        .create_tree(tree(r#"{"metadata":{"name":"default"}}"#), &options)
+        .await
+        .unwrap();
     let pods = client.namespaced(&PODS, "default");
     let pod = tree(r#"{"metadata":{"name":"p"},"spec":{"containers":[{"name":"c","image":"busybox"}]}}"#);
     let made = pods.create_tree(pod, &options).await.unwrap().tree().unwrap();

@@ -1,5 +1,6 @@
 //! Patch requests of all kinds, good and bad, held against what upstream's API server answered
 //! to the same requests in the same order (recorded by `tools/patchvectors/requests.py`).
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
 

@@ -108,7 +108,13 @@ fn certificates(data: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
 // === impl Connection ===
 
 impl Connection {
-    fn request(&self, method: Method, path: &str, media_type: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Error> {
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         Ok(Request::builder()
             .method(method)
             .uri(format!("https://{}{path}", self.host))
@@ -130,7 +136,9 @@ impl Connection {
         let body = response.into_body().collect().await?.to_bytes();
         match status.is_success() {
             true => Ok(body),
-            false => Err(format!("{status} for {path}: {}", String::from_utf8_lossy(&body[..body.len().min(300)])).into()),
+            false => {
+                Err(format!("{status} for {path}: {}", String::from_utf8_lossy(&body[..body.len().min(300)])).into())
+            }
         }
     }
 

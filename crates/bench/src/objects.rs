@@ -30,12 +30,11 @@ pub fn pod(name: &str, mark: usize) -> Bytes {
 }
 
 fn pod_spec() -> Value {
-    let probe = |path: &str| {
-        json!({"httpGet": {"path": path, "port": 8080}, "initialDelaySeconds": 3, "periodSeconds": 10, "timeoutSeconds": 2})
-    };
+    let probe = |path: &str| json!({"httpGet": {"path": path, "port": 8080}, "initialDelaySeconds": 3, "periodSeconds": 10, "timeoutSeconds": 2});
     let container = |name: &str| {
-        let env: Vec<Value> =
-            (0..8).map(|at| json!({"name": format!("SETTING_{at}"), "value": format!("value-of-setting-{at}")})).collect();
+        let env: Vec<Value> = (0..8)
+            .map(|at| json!({"name": format!("SETTING_{at}"), "value": format!("value-of-setting-{at}")}))
+            .collect();
         json!({
             "name": name, "image": format!("registry.example.com/team/{name}:1.2.3"),
             "ports": [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 9090}],

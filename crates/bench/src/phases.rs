@@ -90,7 +90,9 @@ pub async fn run(target: &Target, settings: &Settings, only: &[String]) -> Resul
     bench.prepare().await?;
     println!("| phase | ops/s | p50 ms | p99 ms | server CPU µs/op | generator CPU µs/op |");
     println!("|---|---|---|---|---|---|");
-    for phase in PHASES.iter().filter(|phase| only.is_empty() || only.iter().any(|name| phase.name.contains(name.as_str()))) {
+    for phase in
+        PHASES.iter().filter(|phase| only.is_empty() || only.iter().any(|name| phase.name.contains(name.as_str())))
+    {
         let mut samples = Vec::new();
         for _ in 0..settings.runs {
             samples.push(bench.run(phase).await.map_err(|error| format!("{}: {error}", phase.name))?);
@@ -116,10 +118,12 @@ struct Bench<'a> {
 impl Bench<'_> {
     async fn prepare(&self) -> Result<(), Error> {
         let mut connection = self.target.connect().await?;
-        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
+        let namespace =
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         connection.call(Method::POST, "/api/v1/namespaces", JSON, namespace.to_string().into()).await?;
         // Pods need their namespace's service account; where no controller makes it, this does.
-        let account = serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+        let account =
+            serde_json::json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
         let _ = connection.call(Method::POST, &self.path("serviceaccounts"), JSON, account.to_string().into()).await;
         for kind in [Kind::ConfigMap, Kind::Pod] {
             for at in 0..STANDING {
@@ -193,7 +197,9 @@ impl Bench<'_> {
             }
             Work::Get(kind) => connection.call(Method::GET, &of(kind), JSON, Bytes::new()).await?,
             Work::Update(Kind::ConfigMap) => {
-                connection.call(Method::PUT, &of(Kind::ConfigMap), JSON, Kind::ConfigMap.object(&standing, mark)).await?
+                connection
+                    .call(Method::PUT, &of(Kind::ConfigMap), JSON, Kind::ConfigMap.object(&standing, mark))
+                    .await?
             }
             Work::Update(kind) => {
                 // A pod's spec can't change: its labels and annotations do.
@@ -206,7 +212,9 @@ impl Bench<'_> {
             }
             Work::Apply(kind) => {
                 let path = format!("{}?fieldManager=bench&force=true", of(kind));
-                connection.call(Method::PATCH, &path, "application/apply-patch+yaml", kind.object(&standing, mark)).await?
+                connection
+                    .call(Method::PATCH, &path, "application/apply-patch+yaml", kind.object(&standing, mark))
+                    .await?
             }
             Work::Delete(_) | Work::List { .. } | Work::Watch { .. } | Work::Flood { .. } => Bytes::new(),
         };
@@ -296,7 +304,8 @@ impl Bench<'_> {
                         return Ok::<_, Error>(());
                     }
                     let name = format!("fill-{at}");
-                    let made = connection.call(Method::POST, &self.path("pods"), JSON, Kind::Pod.object(&name, at)).await;
+                    let made =
+                        connection.call(Method::POST, &self.path("pods"), JSON, Kind::Pod.object(&name, at)).await;
                     if let Err(error) = made
                         && !error.to_string().contains("409")
                     {
@@ -310,7 +319,8 @@ impl Bench<'_> {
 
     /// Updates of one ConfigMap, seen by many watchers.
     async fn watch(&self, count: usize, updates: usize, every: Option<Duration>) -> Result<Sample, Error> {
-        let path = format!("{}?watch=1&fieldSelector=metadata.name%3Dstanding-0&timeoutSeconds=600", self.path("configmaps"));
+        let path =
+            format!("{}?watch=1&fieldSelector=metadata.name%3Dstanding-0&timeoutSeconds=600", self.path("configmaps"));
         let crowd = watchers::open(self.target, count, &path).await?;
         let mut connection = self.target.connect().await?;
         let of = format!("{}/standing-0", self.path("configmaps"));

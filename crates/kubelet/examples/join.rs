@@ -4,10 +4,19 @@
 
 use std::path::{Path, PathBuf};
 
-use client::{Client, Given, transport::{https::Credentials, tls::{Pem, TlsOptions}}};
+use client::{
+    Client, Given,
+    transport::{
+        https::Credentials,
+        tls::{Pem, TlsOptions},
+    },
+};
 use kubelet::{
     config::Config,
-    images::{archive::{self, ImageSource}, pause},
+    images::{
+        archive::{self, ImageSource},
+        pause,
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +44,8 @@ fn images(file: &Path) -> Result<(), Failure> {
 
 async fn node([url, ca, cert, key]: [&str; 4], dir: &Path, name: &str) -> Result<(), Failure> {
     let file = |path: &str| Pem::File(PathBuf::from(path));
-    let tls = TlsOptions { authority: Some(file(ca)), identity: Some((file(cert), file(key))), ..TlsOptions::default() };
+    let tls =
+        TlsOptions { authority: Some(file(ca)), identity: Some((file(cert), file(key))), ..TlsOptions::default() };
     let client = Client::https(url, tls, Credentials::None)?;
     let mut config = Config::new(name, &dir.join("kubelet"));
     config.runtime_endpoint = format!("unix://{}", dir.join("c.sock").display());

@@ -57,7 +57,8 @@ impl Node<'_> {
         cni::write(&network, &self.machine.below("cni/net.d"), &self.machine.below("cni/leases"))?;
 
         let user = UserInfo::authenticated(format!("system:node:{}", self.name), &["system:nodes"]);
-        let kubelet = kubelet::start(self.kubelet(endpoint), running.client(user), Given::default(), stop.clone()).await?;
+        let kubelet =
+            kubelet::start(self.kubelet(endpoint), running.client(user), Given::default(), stop.clone()).await?;
         parts.spawn({
             let stop = stop.clone();
             async move {
@@ -108,7 +109,8 @@ impl Node<'_> {
         let informers = Informers::new(client, Given::default());
         let (instance, stop) = (self.machine.instance.clone(), stop.clone());
         parts.spawn(async move {
-            if let Err(error) = network::proxy::run::run(config, &instance, NftTool::default(), &informers, stop).await {
+            if let Err(error) = network::proxy::run::run(config, &instance, NftTool::default(), &informers, stop).await
+            {
                 tracing::error!(%error, "service proxy");
             }
         });

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use apiserver::authz::Mode;
 use api::user::UserInfo;
+use apiserver::authz::Mode;
 use apiserver::launch::{self, Config, Running};
 use apiserver::server::Datastore;
 use apiserver::settings::Settings;

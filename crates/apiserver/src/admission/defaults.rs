@@ -13,7 +13,12 @@ const TOLERATION_SECONDS: i64 = 300;
 const NODE_TROUBLES: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
 
 /// DefaultTolerationSeconds.
-pub fn toleration_seconds(_: &Api, attributes: &Attributes<'_>, pod: &mut Value, _: Option<&Value>) -> Result<(), Status> {
+pub fn toleration_seconds(
+    _: &Api,
+    attributes: &Attributes<'_>,
+    pod: &mut Value,
+    _: Option<&Value>,
+) -> Result<(), Status> {
     if !attributes.is("", "pods") {
         return Ok(());
     }
@@ -21,7 +26,8 @@ pub fn toleration_seconds(_: &Api, attributes: &Attributes<'_>, pod: &mut Value,
     let before = tolerations.len();
     for key in NODE_TROUBLES {
         let tolerates = |one: &Value| {
-            matches!(one.str_at("effect"), "" | "NoExecute") && (one.str_at("key") == key || one.str_at("key").is_empty())
+            matches!(one.str_at("effect"), "" | "NoExecute")
+                && (one.str_at("key") == key || one.str_at("key").is_empty())
         };
         if !tolerations[..before].iter().any(tolerates) {
             let mut toleration = Map::new();
@@ -39,7 +45,12 @@ pub fn toleration_seconds(_: &Api, attributes: &Attributes<'_>, pod: &mut Value,
 }
 
 /// DefaultStorageClass.
-pub fn storage_class(api: &Api, attributes: &Attributes<'_>, claim: &mut Value, _: Option<&Value>) -> Result<(), Status> {
+pub fn storage_class(
+    api: &Api,
+    attributes: &Attributes<'_>,
+    claim: &mut Value,
+    _: Option<&Value>,
+) -> Result<(), Status> {
     const ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
     let chosen = claim.at("spec").field("storageClassName").is_some()
         || claim.at("metadata.annotations").field(ANNOTATION).is_some();
@@ -54,7 +65,12 @@ pub fn storage_class(api: &Api, attributes: &Attributes<'_>, claim: &mut Value, 
 }
 
 /// DefaultIngressClass.
-pub fn ingress_class(api: &Api, attributes: &Attributes<'_>, ingress: &mut Value, _: Option<&Value>) -> Result<(), Status> {
+pub fn ingress_class(
+    api: &Api,
+    attributes: &Attributes<'_>,
+    ingress: &mut Value,
+    _: Option<&Value>,
+) -> Result<(), Status> {
     const ANNOTATION: &str = "kubernetes.io/ingress.class";
     let chosen = ingress.at("spec").field("ingressClassName").is_some()
         || ingress.at("metadata.annotations").field(ANNOTATION).is_some();
@@ -69,7 +85,12 @@ pub fn ingress_class(api: &Api, attributes: &Attributes<'_>, ingress: &mut Value
 }
 
 /// StorageObjectInUseProtection.
-pub fn in_use_protection(_: &Api, attributes: &Attributes<'_>, object: &mut Value, _: Option<&Value>) -> Result<(), Status> {
+pub fn in_use_protection(
+    _: &Api,
+    attributes: &Attributes<'_>,
+    object: &mut Value,
+    _: Option<&Value>,
+) -> Result<(), Status> {
     let finalizer = match (attributes.served.group(), attributes.served.plural(), attributes.subresource) {
         ("", "persistentvolumeclaims", "") => "kubernetes.io/pvc-protection",
         ("", "persistentvolumes", "") => "kubernetes.io/pv-protection",

@@ -22,11 +22,10 @@ pub fn all(api: &Api, group: &str, plural: &str) -> Vec<Value> {
 
 /// The object among several that an annotation makes the default: the newest one.
 pub fn default_by_annotation(objects: Vec<Value>, annotation: &str) -> Option<Value> {
-    objects
-        .into_iter()
-        .filter(|one| one.at("metadata.annotations").get(annotation).as_str() == Some("true"))
-        .max_by(|a, b| {
+    objects.into_iter().filter(|one| one.at("metadata.annotations").get(annotation).as_str() == Some("true")).max_by(
+        |a, b| {
             let created = |one: &Value| one.str_at("metadata.creationTimestamp").to_owned();
             created(a).cmp(&created(b)).then_with(|| b.str_at("metadata.name").cmp(a.str_at("metadata.name")))
-        })
+        },
+    )
 }

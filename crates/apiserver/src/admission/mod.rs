@@ -12,7 +12,6 @@ pub mod plugins;
 mod priority;
 mod service_account;
 
-
 use api::status::Status;
 use api::value::Value;
 

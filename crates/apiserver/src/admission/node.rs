@@ -28,7 +28,12 @@ pub fn taint_new(_: &Api, attributes: &Attributes<'_>, node: &mut Value, _: Opti
 }
 
 /// NodeRestriction: a node writes only what is its own.
-pub fn restriction(api: &Api, attributes: &Attributes<'_>, new: Option<&Value>, old: Option<&Value>) -> Result<(), Status> {
+pub fn restriction(
+    api: &Api,
+    attributes: &Attributes<'_>,
+    new: Option<&Value>,
+    old: Option<&Value>,
+) -> Result<(), Status> {
     let operation = match attributes.operation {
         Operation::Create => noderestriction::Operation::Create,
         Operation::Update => noderestriction::Operation::Update,

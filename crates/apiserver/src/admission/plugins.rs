@@ -23,12 +23,8 @@ const NODE_RESTRICTION: Plugin =
     Plugin { name: "NodeRestriction", operations: ALL, mutate: None, validate: Some(node::restriction) };
 const TAINT_NODES_BY_CONDITION: Plugin =
     Plugin { name: "TaintNodesByCondition", operations: CREATES, mutate: Some(node::taint_new), validate: None };
-const PRIORITY: Plugin = Plugin {
-    name: "Priority",
-    operations: WRITES,
-    mutate: Some(priority::mutate),
-    validate: Some(priority::validate),
-};
+const PRIORITY: Plugin =
+    Plugin { name: "Priority", operations: WRITES, mutate: Some(priority::mutate), validate: Some(priority::validate) };
 const DEFAULT_TOLERATION_SECONDS: Plugin = Plugin {
     name: "DefaultTolerationSeconds",
     operations: WRITES,

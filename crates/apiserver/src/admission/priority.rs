@@ -72,7 +72,12 @@ fn class_of(api: &Api, attributes: &Attributes<'_>, pod: &Value) -> Result<Optio
 }
 
 /// There is one default class at most.
-pub fn validate(api: &Api, attributes: &Attributes<'_>, class: Option<&Value>, _: Option<&Value>) -> Result<(), Status> {
+pub fn validate(
+    api: &Api,
+    attributes: &Attributes<'_>,
+    class: Option<&Value>,
+    _: Option<&Value>,
+) -> Result<(), Status> {
     let Some(class) = class.filter(|_| attributes.is(GROUP, CLASSES)) else { return Ok(()) };
     if class.at("globalDefault").as_bool() != Some(true) || attributes.operation == Operation::Delete {
         return Ok(());

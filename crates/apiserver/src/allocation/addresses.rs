@@ -103,7 +103,8 @@ fn object(api: &Api, ip: IpAddr, service: &Value) -> bytes::Bytes {
     address.set("metadata.generation", 1);
     address.set("metadata.creationTimestamp", crate::lifecycle::meta::rfc3339(api.clock.now()));
     let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
-    let labels = [("ipaddress.kubernetes.io/ip-family", family), ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io")];
+    let labels =
+        [("ipaddress.kubernetes.io/ip-family", family), ("ipaddress.kubernetes.io/managed-by", "ipallocator.k8s.io")];
     address.set("metadata.labels", labels.into_iter().collect::<api::value::Map>());
     address.set("spec.parentRef.group", "");
     address.set("spec.parentRef.resource", "services");

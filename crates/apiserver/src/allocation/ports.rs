@@ -206,9 +206,10 @@ fn fill(service: &mut Value, had: &[i64], operation: &mut Operation) -> Result<(
             (0, _) if !wants_all => continue,
             (0, Some(shared)) => shared,
             (0, None) => {
-                let later = service.array_at("spec.ports").iter().find(|one| {
-                    one.i64_at("port") == Some(number) && one.i64_at("nodePort").unwrap_or_default() != 0
-                });
+                let later = service
+                    .array_at("spec.ports")
+                    .iter()
+                    .find(|one| one.i64_at("port") == Some(number) && one.i64_at("nodePort").unwrap_or_default() != 0);
                 match later.and_then(|one| one.i64_at("nodePort")) {
                     Some(node) => take(service, &path, at, node, had, operation)?,
                     None => operation.take_any().ok_or_else(full)?,
@@ -229,9 +230,9 @@ fn fill(service: &mut Value, had: &[i64], operation: &mut Operation) -> Result<(
                 service.set("spec.healthCheckNodePort", port);
             }
             port if had.contains(&port) => {}
-            port => operation
-                .take(port)
-                .map_err(|why| Status::internal(format!("failed to allocate requested HealthCheck NodePort {port}: {why}")))?,
+            port => operation.take(port).map_err(|why| {
+                Status::internal(format!("failed to allocate requested HealthCheck NodePort {port}: {why}"))
+            })?,
         }
     }
     Ok(())

@@ -35,7 +35,9 @@ pub async fn seed(client: &Client, settings: &Settings, trust: &AuthenticationTr
     futures::stream::iter(rbac::objects())
         .map(|object| {
             let plural = rbac::resource(&object);
-            async move { reconcile(client, &grouped("rbac.authorization.k8s.io", plural, &object), object, rbac::reconcile).await }
+            async move {
+                reconcile(client, &grouped("rbac.authorization.k8s.io", plural, &object), object, rbac::reconcile).await
+            }
         })
         .buffer_unordered(PARALLEL)
         .try_collect::<()>()

@@ -121,11 +121,16 @@ fn parameter(name: &str, place: &str, kind: &str, dialect: Dialect) -> Value {
             parameter.set("type", kind);
             parameter.set("uniqueItems", true);
         }
-        Dialect::V3 => parameter.set("schema", Map::from_iter([("type", Value::from(kind)), ("uniqueItems", true.into())])),
+        Dialect::V3 => {
+            parameter.set("schema", Map::from_iter([("type", Value::from(kind)), ("uniqueItems", true.into())]))
+        }
     }
     parameter
 }
 
 fn responses() -> Map {
-    Map::from_iter([("200", Map::from_iter([("description", "OK")])), ("401", Map::from_iter([("description", "Unauthorized")]))])
+    Map::from_iter([
+        ("200", Map::from_iter([("description", "OK")])),
+        ("401", Map::from_iter([("description", "Unauthorized")])),
+    ])
 }

@@ -210,7 +210,8 @@ fn lists(array: &Array, schema: &mut Value) {
         ListType::Set => schema.set("x-kubernetes-list-type", "set"),
         ListType::Map(keys) => {
             schema.set("x-kubernetes-list-type", "map");
-            schema.set("x-kubernetes-list-map-keys", keys.iter().map(|key| Value::from(key.clone())).collect::<Vec<_>>());
+            schema
+                .set("x-kubernetes-list-map-keys", keys.iter().map(|key| Value::from(key.clone())).collect::<Vec<_>>());
         }
     }
     match &array.patch {

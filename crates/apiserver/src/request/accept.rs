@@ -71,14 +71,16 @@ impl Encoding {
             return Ok(Encoding::Json);
         };
         let name = header.split(';').next().unwrap_or_default().trim();
-        MEDIA_TYPES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, encoding)| *encoding).ok_or_else(
-            || {
+        MEDIA_TYPES
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .map(|(_, encoding)| *encoding)
+            .ok_or_else(|| {
                 Status::unsupported_media_type(format!(
                     "the body of the request was in an unknown format - accepted media types include: {}",
                     media_types()
                 ))
-            },
-        )
+            })
     }
 }
 

@@ -165,15 +165,8 @@ mod tests {
     #[case("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dp", "list  v1  pods p ")]
     fn resources(#[case] method: &str, #[case] target: &str, #[case] expected: &str) {
         let info = parse(method, target);
-        let found = [
-            info.verb,
-            &info.group,
-            &info.version,
-            &info.namespace,
-            &info.resource,
-            &info.name,
-            &info.subresource,
-        ];
+        let found =
+            [info.verb, &info.group, &info.version, &info.namespace, &info.resource, &info.name, &info.subresource];
         assert!(info.is_resource);
         assert_eq!(found.join(" "), expected);
     }

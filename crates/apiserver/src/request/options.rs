@@ -125,7 +125,11 @@ impl WriteOptions {
 fn dry_run<'q>(values: impl Iterator<Item = &'q str>, errors: &mut FieldErrors) -> bool {
     let values: Vec<&str> = values.collect();
     if values.iter().any(|value| *value != "All") {
-        errors.not_supported(&Path::new("dryRun"), values.iter().map(|v| Value::from(*v)).collect::<Vec<_>>(), &["All"]);
+        errors.not_supported(
+            &Path::new("dryRun"),
+            values.iter().map(|v| Value::from(*v)).collect::<Vec<_>>(),
+            &["All"],
+        );
     }
     !values.is_empty()
 }
@@ -208,7 +212,10 @@ fn check_list_options(
         }
         if !matching.is_empty() {
             if initial.is_none() {
-                errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+                errors.forbidden(
+                    &path,
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                );
             }
             if matching != "NotOlderThan" {
                 errors.not_supported(&path, matching, &["NotOlderThan"]);

@@ -44,9 +44,10 @@ impl Query {
     pub fn integer(&self, name: &str) -> Result<Option<i64>, Status> {
         match self.get(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| {
-                Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))
-            }),
+            Some(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
         }
     }
 }
@@ -84,7 +85,9 @@ mod tests {
     /// Lesson 9: `?watch=1`, `?watch=true` and `?watch` all mean true.
     #[test]
     fn flags() {
-        for (text, expected) in [("w", true), ("w=1", true), ("w=true", true), ("w=0", false), ("w=false", false), ("", false)] {
+        for (text, expected) in
+            [("w", true), ("w=1", true), ("w=true", true), ("w=0", false), ("w=false", false), ("", false)]
+        {
             assert_eq!(Query::parse(text).flag("w"), expected, "{text}");
         }
     }

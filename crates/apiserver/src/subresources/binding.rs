@@ -46,7 +46,9 @@ pub async fn create(api: &Api, context: &Context, served: &Served, body: Bytes) 
     let node = binding.str_at("target.name");
     write
         .update(false, &mut |current| {
-            let Some(Current { tree, .. }) = current else { return Err(Status::not_found(pods.group_resource(), name)) };
+            let Some(Current { tree, .. }) = current else {
+                return Err(Status::not_found(pods.group_resource(), name));
+            };
             assign(tree, &binding, node, name, &pods, meta::rfc3339(context.now))
         })
         .await?;
@@ -72,18 +74,15 @@ fn check(binding: &Value, name: &str) -> Result<(), Status> {
 }
 
 /// The pod with its node, if it may still get one.
-fn assign(
-    pod: &Value,
-    binding: &Value,
-    node: &str,
-    name: &str,
-    pods: &Served,
-    now: String,
-) -> Result<Value, Status> {
-    let conflict = |why: String| Status::conflict(api::status::GroupResource { group: "", resource: "pods/binding" }, name, &why);
+fn assign(pod: &Value, binding: &Value, node: &str, name: &str, pods: &Served, now: String) -> Result<Value, Status> {
+    let conflict =
+        |why: String| Status::conflict(api::status::GroupResource { group: "", resource: "pods/binding" }, name, &why);
     let uid = binding.str_at("metadata.uid");
     if !uid.is_empty() && uid != pod.str_at("metadata.uid") {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", pod.str_at("metadata.uid"));
+        let why = format!(
+            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            pod.str_at("metadata.uid")
+        );
         return Err(conflict(why));
     }
     let version = binding.str_at("metadata.resourceVersion");
@@ -104,7 +103,11 @@ fn assign(
     pod.set("spec.nodeName", node);
     for kind in ["annotations", "labels"] {
         for (key, value) in binding.get("metadata").get(kind).as_object().into_iter().flat_map(|map| map.iter()) {
-            pod.at_or_insert("metadata").make_object().get_or_insert(kind).make_object().insert(key.clone(), value.clone());
+            pod.at_or_insert("metadata")
+                .make_object()
+                .get_or_insert(kind)
+                .make_object()
+                .insert(key.clone(), value.clone());
         }
     }
     // The nomination has served its purpose.

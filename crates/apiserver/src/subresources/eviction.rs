@@ -105,9 +105,8 @@ async fn take_from(api: &Api, context: &Context, budget: &Entry, pod: &str, dry_
 
 /// The budget after one more disruption.
 fn disrupt(budget: &Value, name: &str, pod: &str, now: String) -> Result<Value, Status> {
-    let refused = |message: String, why: String| {
-        Status::too_many_requests(message, 0).cause("DisruptionBudget", why, "")
-    };
+    let refused =
+        |message: String, why: String| Status::too_many_requests(message, 0).cause("DisruptionBudget", why, "");
     const VIOLATES: &str = "Cannot evict pod as it would violate the pod's disruption budget.";
     if budget.i64_at("status.observedGeneration").unwrap_or_default()
         < budget.i64_at("metadata.generation").unwrap_or_default()

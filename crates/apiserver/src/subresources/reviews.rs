@@ -39,9 +39,7 @@ fn reply(api: &Api, context: &Context, served: &Served, review: Value) -> Result
         "tokenreviews" => identity::token_review(review, &api.authenticator, context.now),
         "selfsubjectreviews" => Ok(identity::self_subject_review(review, user, context.now)),
         "subjectaccessreviews" => access::subject_access_review(review, authorizer),
-        "localsubjectaccessreviews" => {
-            access::local_subject_access_review(review, &context.info.namespace, authorizer)
-        }
+        "localsubjectaccessreviews" => access::local_subject_access_review(review, &context.info.namespace, authorizer),
         "selfsubjectaccessreviews" => access::self_subject_access_review(review, user, authorizer),
         "selfsubjectrulesreviews" => access::self_subject_rules_review(&review, user, authorizer),
         _ => Err(not_allowed(served, "create")),

@@ -8,8 +8,8 @@ use http::{Response, StatusCode};
 
 use crate::admission::{Attributes, Operation, lookup};
 use crate::api::Api;
-use crate::authn::token::request::{self, BoundKind, BoundTo};
 use crate::authn::token::claims::Reference;
+use crate::authn::token::request::{self, BoundKind, BoundTo};
 use crate::context::Context;
 use crate::decode::{self, Expected};
 use crate::forms::View;

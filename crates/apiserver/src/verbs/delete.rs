@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use api::codec::{json, protobuf};
 use api::codec::yaml;
+use api::codec::{json, protobuf};
 use api::status::{GroupResource, Status};
 use api::value::Value;
 use bytes::Bytes;
@@ -12,9 +12,9 @@ use client::Body;
 use http::{Response, StatusCode};
 use store::Entry;
 
+use super::list;
 use super::write::Written;
 use super::write::commit::{Commit, Failure, commit};
-use super::list;
 use crate::admission::{Attributes, Operation};
 use crate::api::Api;
 use crate::context::Context;
@@ -43,7 +43,9 @@ pub async fn delete(api: &Api, context: &Context, served: &Served, body: Bytes) 
     if gone && !policy::returns_deleted_object(served) {
         let status = deleted_status(served, &outcome.uid(), &info.name);
         return Ok(match view.accept.encoding {
-            Encoding::Protobuf => respond::document(code, respond::status_document(&status), Encoding::Protobuf.media_type()),
+            Encoding::Protobuf => {
+                respond::document(code, respond::status_document(&status), Encoding::Protobuf.media_type())
+            }
             _ => respond::tree(code, &status, view.accept),
         });
     }
@@ -98,7 +100,7 @@ pub async fn remove(
     for _ in 0..ATTEMPTS_MAX {
         let entry = current.ok_or_else(|| Status::not_found(of, name))?;
         let old = View::internal(served, context.now).tree(&entry, entry.mod_revision)?;
-        let old = served.to_stored(old)?;
+        let old = served.stored_of(old)?;
         api.admission.validate(api, &attributes, None, Some(&old)).await?;
         let mut tree = old.clone();
         let policy = policy::of(served, &old, options);
@@ -131,7 +133,8 @@ pub async fn delete_collection(
     let selection = Selection::parse(context, served, &list_options)?;
     let page = list::read(api, served, &list_options, &selection).await?;
     for some in page.entries.chunks(COLLECTION_PARALLEL) {
-        let removals: Vec<_> = some.iter().map(|entry| remove_listed(api, context, served, entry, &delete_options)).collect();
+        let removals: Vec<_> =
+            some.iter().map(|entry| remove_listed(api, context, served, entry, &delete_options)).collect();
         futures::future::try_join_all(removals).await?;
     }
     list::respond(View::negotiate(context, served)?, page)

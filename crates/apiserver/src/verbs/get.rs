@@ -27,7 +27,13 @@ pub async fn get(api: &Api, context: &Context, served: &Served) -> Result<Respon
 ///
 /// # Errors
 /// 404 where there is none; see [`wait_for`] for versions that have not come.
-pub async fn read(api: &Api, served: &Served, namespace: &str, name: &str, version: &str) -> Result<Arc<Entry>, Status> {
+pub async fn read(
+    api: &Api,
+    served: &Served,
+    namespace: &str,
+    name: &str,
+    version: &str,
+) -> Result<Arc<Entry>, Status> {
     match parse_revision(version)? {
         // Whatever is at hand.
         Some(0) => {}

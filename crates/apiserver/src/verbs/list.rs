@@ -67,7 +67,11 @@ pub async fn read(api: &Api, served: &Served, options: &ListOptions, selection: 
     let mut entries = Vec::new();
     let mut next = None;
     let mut rest = 0;
-    for entry in snapshot.range(&root, start.as_deref()) {
+    // One name in one namespace is one look-up.
+    let single = selection.single_key(served).filter(|_| start.is_none());
+    let one = single.as_deref().and_then(|key| snapshot.get(key));
+    let range = single.is_none().then(|| snapshot.range(&root, start.as_deref()));
+    for entry in one.into_iter().chain(range.into_iter().flatten()) {
         if !selection.matches(&entry.record) {
             continue;
         }
@@ -127,7 +131,11 @@ pub async fn wait_for(api: &Api, revision: Revision) -> Result<(), Status> {
         Err(_) => {
             let current = api.store.revision();
             let message = format!("Too large resource version: {revision}, current: {current}");
-            Err(Status::timeout(message).retry_after(1).cause("ResourceVersionTooLarge", "Too large resource version", ""))
+            Err(Status::timeout(message).retry_after(1).cause(
+                "ResourceVersionTooLarge",
+                "Too large resource version",
+                "",
+            ))
         }
     }
 }
@@ -143,8 +151,8 @@ async fn resume(
     if options.resource_version.is_some_and(|revision| revision > 0) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let (revision, start) = decode_token(token)
-        .map_err(|why| Status::bad_request(format!("continue key is not valid: {why}")))?;
+    let (revision, start) =
+        decode_token(token).map_err(|why| Status::bad_request(format!("continue key is not valid: {why}")))?;
     let from = format!("{root}{start}");
     // A negative revision stands for "whatever is newest": the way on after an expired token.
     if revision < 0 {

@@ -69,7 +69,8 @@ pub async fn commit(
                 if let Some(entry) = change.current.filter(|entry| entry.value == value) {
                     return Ok(Written::Stored(entry.clone()));
                 }
-                txn = txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl: time_to_live(served) });
+                txn =
+                    txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl: time_to_live(served) });
             }
         }
         let txn = beside.into_iter().fold(txn, |txn, one| one.add_to(txn));

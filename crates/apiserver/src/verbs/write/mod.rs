@@ -57,7 +57,6 @@ pub enum Written {
 pub struct Current<'c> {
     /// In the served version, with its revision.
     pub tree: &'c Value,
-    pub entry: &'c Arc<Entry>,
 }
 
 /// How a change makes the new object, in the served version; `None` where it adds nothing and the
@@ -72,7 +71,7 @@ impl Write<'_> {
     /// # Errors
     /// 409 where the name is taken, 422 where the object is invalid, 403 where admission refuses.
     pub async fn create(&self, tree: Value) -> Result<Written, Status> {
-        let mut tree = self.served.to_stored(tree)?;
+        let mut tree = self.served.stored_of(tree)?;
         self.admit(Operation::Create, &mut tree, None).await?;
         dedup_owners(&mut tree, self.context);
         let generates = tree.str_at("metadata.name").is_empty() && !tree.str_at("metadata.generateName").is_empty();
@@ -167,9 +166,9 @@ impl Write<'_> {
     async fn update_once(&self, key: &str, entry: &Arc<Entry>, change: &mut Change<'_>) -> Result<Written, Failure> {
         let view = View::internal(self.served, self.context.now);
         let old_served = view.tree(entry, entry.mod_revision)?;
-        let new = change(Some(Current { tree: &old_served, entry }))?;
-        let old = self.served.to_stored(old_served)?;
-        let mut new = self.served.to_stored(new)?;
+        let new = change(Some(Current { tree: &old_served }))?;
+        let old = self.served.stored_of(old_served)?;
+        let mut new = self.served.stored_of(new)?;
         self.admit(Operation::Update, &mut new, Some(&old)).await?;
         dedup_owners(&mut new, self.context);
         let conditional = self.check_revision(&mut new, entry)?;
