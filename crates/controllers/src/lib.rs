@@ -98,6 +98,7 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(daemonset::run(context.clone(), config.daemonsets));
     all.spawn(deployment::run(context.clone(), config.deployments));
     all.spawn(job::run(context.clone(), config.jobs));
+    all.spawn(job::ttl::run(context.clone(), config.jobs));
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
     all.spawn(clusterrole_aggregation::run(context.clone(), 1));

@@ -330,6 +330,21 @@ async fn at_rest_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_finished_job_goes_when_its_time_is_over() {
+    let cluster = Cluster::start().await;
+    cluster.create_node("n1").await;
+    cluster.pretend_kubelets(|_| Verdict::Succeeds);
+    cluster
+        .create::<Job>(&format!(
+            r#"{{"metadata":{{"name":"calc"}},"spec":{{"ttlSecondsAfterFinished":1,"backoffLimit":0,{JOB}}}}}"#
+        ))
+        .await;
+    cluster.until_all::<Job>(|jobs| jobs.is_empty() || jobs[0].is_deleting()).await;
+    let events = cluster.events_about("calc").await;
+    assert!(events.contains(&"Completed Job completed".to_owned()), "{events:?}");
+}
+
+#[tokio::test]
 async fn a_cron_job_starts_a_job_and_sees_it_succeed() {
     let cluster = Cluster::start().await;
     cluster.create_node("n1").await;

@@ -1,8 +1,7 @@
 //! Job controller: runs pods until enough of them have succeeded, or too many have failed.
 //!
 //! Upstream: pkg/controller/job. [`plan`] decides which pods to make or delete and whether the job is over, [`track`]
-//! counts the ones that ended, each once; this file observes and acts. Finished jobs' time to live is another
-//! controller's.
+//! counts the ones that ended, each once; this file observes and acts. [`orphans`] and [`ttl`] clean up after them.
 
 pub mod backoff;
 pub mod indexes;
@@ -12,6 +11,7 @@ pub mod plan;
 pub mod policy;
 pub mod template;
 pub mod track;
+pub mod ttl;
 
 use std::collections::HashMap;
 use std::sync::Arc;
