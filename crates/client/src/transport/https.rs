@@ -88,7 +88,7 @@ struct Load(Arc<AtomicUsize>);
 /// Why there is no answer.
 enum Failed {
     /// The request never left.
-    Unsent(Request<Body>),
+    Unsent(Box<Request<Body>>),
     /// It may have arrived.
     Lost(BoxError),
 }
@@ -150,7 +150,7 @@ impl Transport for Https {
                 match sent {
                     Ok(response) => return Ok(response),
                     // The connection had ended unnoticed: another one will do.
-                    Err(Failed::Unsent(unsent)) => request = unsent,
+                    Err(Failed::Unsent(unsent)) => request = *unsent,
                     Err(Failed::Lost(error)) => return Err(error),
                 }
             }
@@ -275,7 +275,7 @@ impl Pool {
         shared.load.fetch_add(1, Ordering::Relaxed);
         let load = Load(shared.load.clone());
         if shared.sender.ready().await.is_err() {
-            return Err(Failed::Unsent(request));
+            return Err(Failed::Unsent(Box::new(request)));
         }
         let response = shared.sender.try_send_request(request).await.map_err(Failed::sending)?;
         Ok(response.map(|incoming| Body::new(Held { body: incoming, _held: load })))
@@ -354,7 +354,7 @@ impl Failed {
 
     fn sending(mut error: TrySendError<Request<Body>>) -> Failed {
         match error.take_message() {
-            Some(request) => Failed::Unsent(request),
+            Some(request) => Failed::Unsent(Box::new(request)),
             None => Failed::lost(error.into_error()),
         }
     }
