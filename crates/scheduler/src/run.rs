@@ -7,6 +7,8 @@ use crate::model::node::Node;
 use crate::model::pod::Pod;
 use crate::plugins::default_table;
 use crate::preemption::Budget;
+use crate::queue::event::ClusterEvent;
+use crate::state::volumes::{Claim, Class, Volume};
 use client::views::Metadata;
 use client::{
     Client, ClientError, Event, EventRecorder, Informer, Informers, MetaExt, Resource, Selection, View, resources,
@@ -147,7 +149,23 @@ fn subscribe(
             core.state.owners_mut().set_workload(&kind, workload.namespace(), workload.name(), selector);
         })
     });
+    let claims = on.all::<Claim>(&resources::PERSISTENT_VOLUME_CLAIMS, |core, claim, there| {
+        let now = there.then(|| claim.clone());
+        core.state.volumes_mut().set_claim(claim.namespace(), claim.name(), now);
+        core.happened(&ClusterEvent::Other, Instant::now());
+    });
+    let volumes = on.all::<Volume>(&resources::PERSISTENT_VOLUMES, |core, volume, there| {
+        core.state.volumes_mut().set_volume(volume.name(), there.then(|| volume.clone()));
+        core.happened(&ClusterEvent::Other, Instant::now());
+    });
+    let classes = on.all::<Class>(&resources::STORAGE_CLASSES, |core, class, there| {
+        core.state.volumes_mut().set_class(class.name(), there.then(|| class.clone()));
+        core.happened(&ClusterEvent::Other, Instant::now());
+    });
     async move {
+        claims.synced().await;
+        volumes.synced().await;
+        classes.synced().await;
         nodes.synced().await;
         namespaces.synced().await;
         services.synced().await;

@@ -199,3 +199,28 @@ fn equals_are_chosen_by_chance() {
         (0..200).map(|_| search.schedule(&state, &default_table(), &new).unwrap().node).collect();
     assert_eq!(chosen.len(), 10);
 }
+
+#[rstest]
+#[case::no_claim(json!({}), "c", Err("0/2 nodes are available: persistentvolumeclaim \"c\" not found."))]
+#[case::not_bound(json!({"spec": {"storageClassName": "now"}}), "c", Err("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims."))]
+#[case::waits(json!({"spec": {"storageClassName": "later"}}), "c", Err("0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."))]
+#[case::bound(json!({"spec": {"volumeName": "v"}, "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}}), "c", Ok("b"))]
+#[case::volume_gone(json!({"spec": {"volumeName": "w"}, "metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}}), "c",
+    Err("0/2 nodes are available: 2 node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)."))]
+#[case::lost(json!({"spec": {"volumeName": "w"}, "status": {"phase": "Lost"}}), "c",
+    Err("0/2 nodes are available: persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"w\"."))]
+fn volumes(#[case] claim: Value, #[case] name: &str, #[case] expected: Result<&str, &str>) {
+    use crate::state::volumes::{Claim, Class, Volume};
+    use client::View;
+    let mut state = state(&[node("a", json!({})), node("b", json!({}))], &[]);
+    let volume = json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": HOST, "operator": "In", "values": ["b"]}]}]}}}});
+    state.volumes_mut().set_volume("v", Some(Volume::decode(volume.to_string().as_bytes()).unwrap()));
+    let later = json!({"volumeBindingMode": "WaitForFirstConsumer"});
+    state.volumes_mut().set_class("later", Some(Class::decode(later.to_string().as_bytes()).unwrap()));
+    if claim != json!({}) {
+        state.volumes_mut().set_claim("ns", name, Some(Claim::decode(claim.to_string().as_bytes()).unwrap()));
+    }
+    let new = pod("new", json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": name}}]}));
+    assert_eq!(place(&mut state, &new).as_deref().map_err(String::as_str), expected);
+}

@@ -47,6 +47,8 @@ pub struct Pod {
     pub preferred_affinity: Vec<(i64, PodTerm)>,
     pub preferred_anti_affinity: Vec<(i64, PodTerm)>,
     pub spread: Vec<Spread>,
+    /// PersistentVolumeClaims that it uses.
+    pub claims: Vec<UsedClaim>,
     /// Images of all containers and image volumes, with their tags.
     pub images: Vec<String>,
 }
@@ -59,6 +61,15 @@ pub struct Condition {
     pub reason: String,
     pub message: String,
     pub last_transition_time: String,
+}
+
+/// A claim that a pod uses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedClaim {
+    /// The claim's name.
+    pub name: String,
+    /// Made for this pod by a controller, from a template in the pod.
+    pub ephemeral: bool,
 }
 
 /// A port on the node.
@@ -169,6 +180,7 @@ impl Pod {
             preferred_affinity: weighted(&affinity.pod_affinity.preferred),
             preferred_anti_affinity: weighted(&affinity.pod_anti_affinity.preferred),
             spread: spec.topology_spread_constraints.iter().map(|raw| Spread::new(raw, &namespace, &labels)).collect(),
+            claims: claims(&spec, metadata.name.as_deref().unwrap_or_default()),
             images: images(&spec),
             labels,
             meta: metadata,
@@ -217,6 +229,15 @@ fn host_ports(spec: &RawPodSpec) -> Vec<HostPort> {
             port: port.host_port,
         })
         .collect()
+}
+
+fn claims(spec: &RawPodSpec, pod: &str) -> Vec<UsedClaim> {
+    let claim = |volume: &super::spec::RawVolume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(UsedClaim { name: claim.claim_name.clone(), ephemeral: false }),
+        (None, Some(_)) => Some(UsedClaim { name: format!("{pod}-{}", volume.name), ephemeral: true }),
+        (None, None) => None,
+    };
+    spec.volumes.iter().filter_map(claim).collect()
 }
 
 fn images(spec: &RawPodSpec) -> Vec<String> {

@@ -50,7 +50,10 @@ raw! {
         protocol: String,
     }
     RawNamed { name: String, }
-    RawVolume { image: Option<RawImageVolume>, persistent_volume_claim: Option<RawClaim>, }
+    RawVolume {
+        name: String,
+        ephemeral: Option<serde_json::Map<String, serde_json::Value>>,
+        image: Option<RawImageVolume>, persistent_volume_claim: Option<RawClaim>, }
     RawImageVolume { reference: String, }
     RawClaim { claim_name: String, }
     RawAffinity {

@@ -11,6 +11,7 @@ pub mod node_ports;
 pub mod node_unschedulable;
 pub mod spread;
 pub mod taints;
+pub mod volume_binding;
 
 use crate::framework::Plugin;
 
@@ -33,6 +34,7 @@ pub fn default_table() -> Vec<Row> {
         row(Box::new(node_affinity::NodeAffinity), 2),
         row(Box::new(node_ports::NodePorts), 0),
         row(Box::new(fit::NodeResourcesFit), 1),
+        row(Box::new(volume_binding::VolumeBinding), 0),
         row(Box::new(spread::PodTopologySpread), 2),
         row(Box::new(inter_pod_affinity::InterPodAffinity), 2),
         row(Box::new(balanced::NodeResourcesBalancedAllocation), 1),

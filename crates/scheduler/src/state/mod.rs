@@ -8,12 +8,14 @@ pub mod node_info;
 pub mod owners;
 pub mod places;
 pub mod terms;
+pub mod volumes;
 
 use self::groups::Groups;
 use self::node_info::{NodeId, NodeInfo};
 use self::owners::Owners;
 use self::places::Places;
 use self::terms::Terms;
+use self::volumes::Volumes;
 use crate::model::labels::Labels;
 use crate::model::node::Node;
 use crate::model::pod::{Pod, PodGroup};
@@ -42,6 +44,7 @@ pub struct State {
     places: Places,
     terms: Terms,
     owners: Owners,
+    volumes: Volumes,
     /// On how many nodes an image is.
     image_nodes: HashMap<String, usize>,
 }
@@ -127,6 +130,16 @@ impl State {
     /// What selects pods: Services and owners.
     pub fn owners(&self) -> &Owners {
         &self.owners
+    }
+
+    /// Claims, volumes, storage classes.
+    pub fn volumes_mut(&mut self) -> &mut Volumes {
+        &mut self.volumes
+    }
+
+    /// Claims, volumes, storage classes.
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Notes that a pod waits for a node, or, with an empty name, for none any more.
