@@ -52,6 +52,19 @@ async fn a_directory_has_one_owner() {
     harness.open().await;
 }
 
+#[tokio::test]
+async fn nobody_else_reads_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (harness, store) = fresh(Embedded).await;
+    store.txn(Txn::create(pod("a", "x"), "secret")).await.unwrap();
+    let store::EngineConfig::Embedded { dir } = &harness.config else { unreachable!() };
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(dir), 0o700);
+    for file in dir.read_dir().unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+}
+
 /// A clock that tests set.
 struct SetClock(AtomicU64);
 

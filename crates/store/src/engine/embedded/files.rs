@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,14 +49,18 @@ pub(crate) struct Directory {
 }
 
 const LOCK: &str = "LOCK";
+/// Secrets are in there: nobody else reads them.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 // === impl Directory ===
 
 impl Directory {
     pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
         let named = |source| OpenError::Io { path: path.display().to_string(), source };
-        fs::create_dir_all(path).map_err(named)?;
-        let lock = fs::File::create(path.join(LOCK)).map_err(named)?;
+        fs::DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path).map_err(named)?;
+        let lock = fs::File::options().write(true).create(true).truncate(true).mode(FILE_MODE).open(path.join(LOCK));
+        let lock = lock.map_err(named)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { path: path.display().to_string() }),
@@ -72,7 +76,9 @@ impl Files for Directory {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(self.path.join(name))?;
+        let options = &mut fs::File::options();
+        options.read(true).write(true).create(true).truncate(true).mode(FILE_MODE);
+        let file = options.open(self.path.join(name))?;
         Ok(Arc::new(file))
     }
 
