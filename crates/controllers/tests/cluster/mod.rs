@@ -18,7 +18,7 @@ use client::{
     Api, Client, DeleteOptions, Event, Given, Informer, Informers, Kind, MetaExt, Object, SystemClock, WatchParams,
     WriteOptions, json,
 };
-use controllers::{Config, Context, ServiceAccounts};
+use controllers::{ClientFactory, Config, Context, ServiceAccounts};
 use k8s_openapi::api::core::v1::Pod;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Cluster {
     pub admin: Client,
-    server: Arc<Server>,
+    /// Whatever must live as long as the cluster.
+    _server: Box<dyn std::any::Any + Send>,
     stop: CancellationToken,
 }
 
@@ -41,7 +42,6 @@ impl Cluster {
     /// Server and controllers; no node yet.
     pub async fn start() -> Cluster {
         let server = Arc::new(server().await);
-        let stop = CancellationToken::new();
         let admin = server.client(own_user());
         let account = r#"{"kind":"ServiceAccount","apiVersion":"v1","metadata":{"name":"default"}}"#;
         let accounts = admin.namespaced(&client::resources::SERVICE_ACCOUNTS, "default");
@@ -50,6 +50,17 @@ impl Cluster {
         let manager = server.client(UserInfo::authenticated("system:kube-controller-manager", &[]));
         let clients = server.clone();
         let factory = Arc::new(ServiceAccounts(move |user| clients.client(user)));
+        Cluster::over(admin, manager, factory, Box::new(server))
+    }
+
+    /// Controllers on any server; `server` lives as long as the cluster.
+    pub fn over(
+        admin: Client,
+        manager: Client,
+        factory: Arc<dyn ClientFactory>,
+        server: Box<dyn std::any::Any + Send>,
+    ) -> Cluster {
+        let stop = CancellationToken::new();
         let context = Context::new(factory, Informers::new(manager, Given::default()), stop.clone());
         let config = Config {
             cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
@@ -57,7 +68,7 @@ impl Cluster {
             ..Config::default()
         };
         tokio::spawn(controllers::run(context, config));
-        Cluster { admin, server, stop }
+        Cluster { admin, _server: server, stop }
     }
 
     /// The same with nodes that run every pod at once and stop deleted ones.
