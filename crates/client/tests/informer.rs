@@ -130,6 +130,21 @@ async fn a_list_cut_short_never_counts() {
     assert_eq!(sorted(&told), ["+b@2"]);
 }
 
+/// A server restored from a backup: what was waited for will never come.
+#[tokio::test(start_paused = true)]
+async fn revisions_that_go_back_begin_anew_and_end_all_waiting() {
+    let too_large = r#"{"kind":"Status","code":504,"reason":"Timeout","message":"Too large resource version: 9, current: 4","details":{"causes":[{"reason":"ResourceVersionTooLarge","message":"Too large resource version"}]}}"#;
+    let fake = Fake::new([
+        Reply::watch([added(&pod("a", 8)), end_of_list(9)]),
+        Reply::json(too_large).code(504),
+        Reply::watch([added(&pod("a", 3)), end_of_list(4)]).and_hang(),
+    ]);
+    let (informer, told, _stop) = start(&fake);
+    informer.reached(9).await;
+    informer.reached(12).await;
+    assert_eq!((informer.revision(), told.lock().as_slice()), (4, &["+a@8".to_owned(), "~a@8>3".to_owned()][..]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_object_of_the_same_name_is_a_deletion_and_an_addition() {
     let fake = Fake::new([

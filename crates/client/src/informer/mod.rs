@@ -68,6 +68,8 @@ pub struct Progress {
     pub synced: bool,
     /// All events up to this revision are in.
     pub revision: u64,
+    /// How often the server's revisions have gone back (a restored backup): what was waited for may never come.
+    pub resets: u64,
 }
 
 /// A cache of one resource. Cheap to clone; all clones are the same cache.
@@ -205,9 +207,10 @@ impl<T: View> Informer<T> {
     }
 
     /// Waits until all events up to `revision` are in: a reconcile that waits for the revision of its own last write
-    /// sees that write.
+    /// sees that write. Should the server's revisions go back, the wait ends: that write is no more.
     pub async fn reached(&self, revision: u64) {
-        self.wait_for(|progress| progress.synced && progress.revision >= revision).await;
+        let resets = self.0.progress.borrow().resets;
+        self.wait_for(|progress| progress.synced && (progress.revision >= revision || progress.resets != resets)).await;
     }
 
     async fn wait_for(&self, is: impl FnMut(&Progress) -> bool) {

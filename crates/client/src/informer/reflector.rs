@@ -65,8 +65,8 @@ impl<T: View> Reflector<T> {
                     tracing::debug!(%resource, "watch ended at once");
                     self.backoff.wait().await;
                 }
-                Err(error) if error.is_gone() => {
-                    tracing::debug!(%resource, %error, "watch is too old, listing again");
+                Err(error) if error.is_gone() || is_too_large(&error) => {
+                    tracing::debug!(%resource, %error, "can't resume the watch, listing again");
                     self.position = None;
                     self.backoff.wait().await;
                 }
@@ -238,7 +238,8 @@ impl<T: View> Reflector<T> {
         self.backoff.reset();
         self.informer.0.progress.send_modify(|progress| {
             progress.synced = true;
-            progress.revision = progress.revision.max(revision);
+            progress.resets += u64::from(revision < progress.revision);
+            progress.revision = revision;
         });
     }
 
@@ -250,6 +251,11 @@ impl<T: View> Reflector<T> {
         }
         Change::Put(object)
     }
+}
+
+/// The server has not come as far as we: it was restored from a backup, or is another one.
+fn is_too_large(error: &ClientError) -> bool {
+    error.has_cause("ResourceVersionTooLarge")
 }
 
 /// A server without streaming lists says `Invalid` (feature off) or `BadRequest` (never heard of it).

@@ -128,6 +128,10 @@ impl Reply {
         Reply { code, ..Reply::json(&text) }
     }
 
+    pub fn code(self, code: u16) -> Reply {
+        Reply { code, ..self }
+    }
+
     pub fn header(mut self, name: &'static str, value: &str) -> Reply {
         self.headers.push((name, value.to_owned()));
         self
