@@ -44,8 +44,7 @@ pub(crate) trait File: Send + Sync + 'static {
 /// A real directory, locked against other processes.
 pub(crate) struct Directory {
     path: PathBuf,
-    /// Its lock goes when it is closed.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 const LOCK: &str = "LOCK";
@@ -62,10 +61,17 @@ impl Directory {
         let lock = fs::File::options().write(true).create(true).truncate(true).mode(FILE_MODE).open(path.join(LOCK));
         let lock = lock.map_err(named)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(Errno::WOULDBLOCK) => Err(OpenError::InUse { path: path.display().to_string() }),
             Err(error) => Err(named(error.into())),
         }
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started has a copy of the file until it runs.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
