@@ -55,6 +55,10 @@ cases={
  "prio":dict(priorityClassName="hi",cpu="3500m",nodeSelector={H:"n1"},preempt=True),
  "priosame":dict(priorityClassName="hi",cpu="6"),
  "never":dict(priorityClassName="never",cpu="3500m"),
+ "noclaim":dict(volumes=[{"name":"v","persistentVolumeClaim":{"claimName":"nope"}}]),
+ "unbound":dict(volumes=[{"name":"v","persistentVolumeClaim":{"claimName":"now"}}]),
+ "waits":dict(volumes=[{"name":"v","persistentVolumeClaim":{"claimName":"later"}}]),
+ "ephemeral":dict(volumes=[{"name":"v","ephemeral":{"volumeClaimTemplate":{"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}}}]),
  "gated":dict(schedulingGates=[{"name":"example.com/g"}]),
 }
 fixed=[ # bound already
@@ -70,6 +74,9 @@ if sys.argv[1]=="up":
         k("patch","node",n["metadata"]["name"],"--subresource=status","--type=merge","-p",json.dumps({"status":n["status"]}))
     apply([{"apiVersion":"scheduling.k8s.io/v1","kind":"PriorityClass","metadata":{"name":"hi"},"value":1000},{"apiVersion":"scheduling.k8s.io/v1","kind":"PriorityClass","metadata":{"name":"never"},"value":1000,"preemptionPolicy":"Never"}])
     for ns in("up","our"): apply([{"apiVersion":"v1","kind":"Namespace","metadata":{"name":ns}}])
+    def claim(ns,name,cls): return {"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":name,"namespace":ns},"spec":{"storageClassName":cls,"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}
+    apply([{"apiVersion":"storage.k8s.io/v1","kind":"StorageClass","metadata":{"name":"later"},"provisioner":"kubernetes.io/no-provisioner","volumeBindingMode":"WaitForFirstConsumer"}])
+    for ns in("up","our"): apply([claim(ns,"now",""),claim(ns,"later","later")])
     time.sleep(1)
 res={}
 def one(ns,sched,cs):

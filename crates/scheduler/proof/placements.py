@@ -16,7 +16,7 @@ fixed=[dict(name="a1",nodeName="m1",labels={"app":"web"},cpu="1",memory="1Gi"),d
  dict(name="a4",nodeName="m5",labels={"app":"cache"},cpu="500m",affinity=prefpod("likes",Z,80))]
 def soft(key,skew=1,app="web"): return [{"maxSkew":skew,"topologyKey":key,"whenUnsatisfiable":"ScheduleAnyway","labelSelector":{"matchLabels":{"app":app}}}]
 cases={
- "plain":dict(),"cpu1":dict(cpu="1"),"mem4":dict(memory="4Gi"),"cpu2mem1":dict(cpu="2",memory="1Gi"),"cpu100":dict(cpu="100m",memory="6Gi"),
+ "plain":dict(),"cpu1":dict(cpu="1"),"mem5":dict(memory="5Gi"),"cpu2mem1":dict(cpu="2",memory="1Gi"),"cpu100":dict(cpu="100m",memory="6Gi"),
  "prefdisk":dict(affinity=pref([{"key":"disk","operator":"Exists"}]),cpu="500m"),
  "nearweb":dict(affinity=prefpod("web",Z),cpu="100m"),"farweb":dict(affinity=prefpod("web",Z,100,"podAntiAffinity"),cpu="100m"),
  "liked":dict(labels={"app":"likes"},cpu="100m"),

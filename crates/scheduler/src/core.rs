@@ -185,7 +185,11 @@ impl Core {
 
     fn refuse(&mut self, queued: QueuedPod, pod: Arc<Pod>, mut diagnosis: Diagnosis, now: Instant) -> Work {
         let (mut nominate, mut victims) = (None, Vec::new());
-        if diagnosis.nodes > 0 {
+        if diagnosis.pre_filter.is_some() {
+            // Upstream's first helper (DynamicResources) looks for what it prepared, which a refusal before any node
+            // was looked at has kept it from: it fails with these words, and preemption is not tried.
+            diagnosis.post_filter = Some("not found".to_string());
+        } else if diagnosis.nodes > 0 {
             let budgets: Vec<Budget> = self.budgets.values().cloned().collect();
             match preempt(&self.state, &self.table, &pod, &diagnosis, &budgets, &mut self.chance) {
                 Outcome::Preempt { node, victims: found } => {
@@ -195,15 +199,15 @@ impl Core {
                     let count = found.len();
                     let text =
                         format!("found a potential placement for pod on node {node}, preempting {count} victims");
-                    diagnosis.preemption = Some(text);
+                    diagnosis.post_filter = Some(format!("preemption: {text}"));
                     (nominate, victims) = (Some(node), found);
                 }
                 Outcome::Useless(message) => {
                     self.state.withdraw_nomination(pod.uid());
-                    diagnosis.preemption = Some(message);
+                    diagnosis.post_filter = Some(format!("preemption: {message}"));
                     nominate = Some(String::new());
                 }
-                Outcome::NotNow(message) => diagnosis.preemption = Some(message),
+                Outcome::NotNow(message) => diagnosis.post_filter = Some(format!("preemption: {message}")),
             }
         }
         let rejectors = match diagnosis.nodes {

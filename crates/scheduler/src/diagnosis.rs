@@ -17,8 +17,8 @@ pub struct Diagnosis {
     pub absent: Option<Rejection>,
     /// The plugins that refused: only what they wait for is worth another try.
     pub plugins: BTreeSet<&'static str>,
-    /// What preemption came to.
-    pub preemption: Option<String>,
+    /// What came of trying to help (preemption, mostly), with its own beginning.
+    pub post_filter: Option<String>,
 }
 
 // === impl Diagnosis ===
@@ -50,8 +50,8 @@ impl Diagnosis {
                 }
             }
         }
-        if let Some(preemption) = &self.preemption {
-            text.push_str(&format!(" preemption: {preemption}"));
+        if let Some(message) = &self.post_filter {
+            text.push_str(&format!(" {message}"));
         }
         text
     }
@@ -87,8 +87,8 @@ mod tests {
         let both = vec!["Insufficient cpu".into(), "Insufficient memory".into()];
         diagnosis.reject(NodeId(10), Rejection { plugin: "NodeResourcesFit", unresolvable: false, reasons: both });
         diagnosis.reject(NodeId(11), Rejection::unresolvable("TaintToleration", "node(s) had untolerated taint(s)"));
-        diagnosis.preemption =
-            Some("0/12 nodes are available: 12 Preemption is not helpful for scheduling.".to_string());
+        diagnosis.post_filter =
+            Some("preemption: 0/12 nodes are available: 12 Preemption is not helpful for scheduling.".to_string());
         assert_eq!(
             diagnosis.message(),
             "0/12 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), 11 Insufficient cpu. \

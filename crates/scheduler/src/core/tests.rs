@@ -100,3 +100,13 @@ fn what_goes_during_the_decision_does_not_come_back() {
         assert_eq!(core.state.find("a").unwrap().pods.len(), usize::from(assigned));
     }
 }
+
+#[test]
+fn a_refusal_before_any_node_is_told_as_upstream_tells_it() {
+    let (mut core, now) = (core(), Instant::now());
+    core.node(node("a", json!({})), now);
+    core.pod(pod("p", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]})), now);
+    let Some(Work::Explain { diagnosis, nominate, .. }) = core.next(now) else { panic!() };
+    assert_eq!(diagnosis.message(), "0/1 nodes are available: persistentvolumeclaim \"c\" not found. not found");
+    assert_eq!(nominate, None);
+}
