@@ -24,6 +24,7 @@ use crate::selection::Selection;
 use crate::serve::Connection;
 use crate::served::Catalog;
 use crate::settings::Settings;
+use crate::streams::Kubelets;
 
 /// Everything a request needs besides itself.
 pub struct Api {
@@ -41,6 +42,8 @@ pub struct Api {
     pub metrics: Metrics,
     pub clock: Arc<dyn client::Clock>,
     pub settings: Settings,
+    /// How nodes are reached.
+    pub kubelets: Kubelets,
     /// Set once everything that a fresh cluster has is there.
     pub ready: AtomicBool,
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Api;
 use crate::authn::front_proxy::FrontProxy;
 use crate::authn::token::{Issuer, KeySet, ServiceAccountTokens};
 use crate::authn::x509::CertificateVerifier;
@@ -73,7 +74,7 @@ pub async fn launch(config: Config, clock: Arc<dyn Clock>, stop: CancellationTok
     let now = clock.now().as_second();
     let pki = Arc::new(Pki::open(&config.pki, now)?);
     let resolver = CertResolver::new(&pki, SERVING, names(&config), now)?;
-    pki.ensure("apiserver-kubelet-client", &CertificateIdentity::kubelet_client(), now)?;
+    let kubelet_client = pki.ensure("apiserver-kubelet-client", &CertificateIdentity::kubelet_client(), now)?;
     pki.ensure("front-proxy-client", &CertificateIdentity::front_proxy_client(), now)?;
     write_kubeconfigs(&config, &pki, now)?;
 
@@ -84,12 +85,13 @@ pub async fn launch(config: Config, clock: Arc<dyn Clock>, stop: CancellationTok
     let modes = config.authorization_modes.clone();
     let server =
         Server::open(config.datastore.clone(), config.settings.clone(), identity, clock.clone(), modes).await?;
+    server.api.kubelets.set(pki.ca.der(), &kubelet_client)?;
 
     let tls = Arc::new(serving::server_config(resolver.clone(), &[pki.ca.der(), pki.front_proxy_ca.der()])?);
     let tasks = TaskTracker::new();
     tasks.spawn(serve::serve(listener, tls, server.pipeline.clone(), stop.clone()));
     server.seed(&trust(&pki), &stop).await?;
-    tasks.spawn(renew(config, pki.clone(), resolver, clock, stop.clone()));
+    tasks.spawn(renew(config, pki.clone(), resolver, server.api.clone(), stop.clone()));
     Ok(Running { server, address, pki, stop, tasks })
 }
 
@@ -171,23 +173,18 @@ fn write_kubeconfigs(config: &Config, pki: &Pki, now: i64) -> Result<(), PkiErro
 }
 
 /// Renews what is due, in place: connections and files go on.
-async fn renew(
-    config: Config,
-    pki: Arc<Pki>,
-    resolver: Arc<CertResolver>,
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-) {
+async fn renew(config: Config, pki: Arc<Pki>, resolver: Arc<CertResolver>, api: Arc<Api>, stop: CancellationToken) {
     let mut hourly = tokio::time::interval(RENEWAL_CHECK);
     loop {
         tokio::select! {
             _ = hourly.tick() => {}
             () = stop.cancelled() => return,
         }
-        let now = clock.now().as_second();
+        let now = api.clock.now().as_second();
         let renewed = resolver
             .renew(&pki, names(&config), now)
             .and_then(|_| pki.ensure("apiserver-kubelet-client", &CertificateIdentity::kubelet_client(), now))
+            .and_then(|issued| api.kubelets.set(pki.ca.der(), &issued))
             .and_then(|_| pki.ensure("front-proxy-client", &CertificateIdentity::front_proxy_client(), now))
             .and_then(|_| write_kubeconfigs(&config, &pki, now));
         if let Err(error) = renewed {

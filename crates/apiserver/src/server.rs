@@ -97,6 +97,7 @@ impl Server {
             metrics: Metrics::default(),
             clock,
             settings,
+            kubelets: Default::default(),
             ready: AtomicBool::new(false),
         });
         Ok(Server { pipeline: Pipeline::new(api.clone()), api })

@@ -33,6 +33,7 @@ pub mod qos;
 pub mod quantity;
 pub mod run;
 pub mod runtime;
+pub mod server;
 pub mod sources;
 pub mod stats;
 pub mod status;

@@ -12,6 +12,15 @@ use crate::{
     worker::observe::observe,
 };
 
+/// A container and its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSource {
+    /// Whom the runtime knows it as.
+    pub container_id: String,
+    /// The file that is written now.
+    pub path: PathBuf,
+}
+
 impl Kubelet {
     /// The pod of this name on this node; with a UID only if it is that one.
     pub fn find_pod(&self, namespace: &str, name: &str, uid: Option<&str>) -> Option<Arc<Pod>> {
@@ -57,12 +66,13 @@ impl Kubelet {
     ///
     /// # Errors
     /// Why there is none, in upstream's words.
-    pub async fn log_path(&self, pod: &Pod, container: &str, previous: bool) -> Result<PathBuf, String> {
+    pub async fn log_source(&self, pod: &Pod, container: &str, previous: bool) -> Result<LogSource, String> {
         let id = log_id(pod.name(), &self.pod_status(pod), container, previous)?;
         let request = v1::ContainerStatusRequest { container_id: id.clone(), verbose: false };
         let missing = || format!("unable to retrieve container logs for {}://{id}", self.runtime_name);
         let status = self.runtime.container_status(request).await.map_err(|_| missing())?.status;
-        status.map(|status| PathBuf::from(status.log_path)).ok_or_else(missing)
+        let path = status.map(|status| PathBuf::from(status.log_path)).ok_or_else(missing)?;
+        Ok(LogSource { container_id: id, path })
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use api::user::UserInfo;
 use apiserver::launch::Running;
+use apiserver::pki::{CertResolver, Identity};
 use apiserver::settings::Cidr;
 use client::{Given, Informers};
 use kubelet::images::pause;
+use kubelet::server::Serving;
 use network::dns;
 use network::pod::{PodNetwork, apply, cni};
 use network::proxy::config::Config as ProxyConfig;
@@ -28,6 +32,8 @@ pub struct Node<'a> {
     pub address: IpAddr,
 }
 
+/// How often the kubelet's certificate is looked at; it is renewed long before it ends.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 /// The tenth address of the Services' range, where clients expect DNS.
 const DNS_ADDRESS: u128 = 10;
 
@@ -59,6 +65,7 @@ impl Node<'_> {
         let user = UserInfo::authenticated(format!("system:node:{}", self.name), &["system:nodes"]);
         let kubelet =
             kubelet::start(self.kubelet(endpoint), running.client(user), Given::default(), stop.clone()).await?;
+        self.serve_kubelet(&kubelet, running, parts, stop).await?;
         parts.spawn({
             let stop = stop.clone();
             async move {
@@ -68,6 +75,32 @@ impl Node<'_> {
         });
         self.start_proxy(running, &network, parts, stop);
         self.start_dns(running, parts, stop);
+        Ok(())
+    }
+
+    /// The kubelet's HTTPS server, with a certificate of the cluster's authority that is renewed in time.
+    async fn serve_kubelet(
+        &self,
+        kubelet: &Arc<kubelet::kubelet::Kubelet>,
+        running: &Running,
+        parts: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let identity = Identity::kubelet_server(&self.name, &[self.address]);
+        let now = Given::default().now().as_second();
+        let certificate = CertResolver::new(&running.pki, "kubelet", identity.clone(), now)?;
+        let serving = Serving { certificate: certificate.clone(), client_ca: running.pki.ca.der().to_vec() };
+        kubelet::server::serve(kubelet.clone(), &serving).await?;
+        let (pki, stop) = (running.pki.clone(), stop.clone());
+        parts.spawn(async move {
+            let mut checks = tokio::time::interval(RENEWAL_CHECK);
+            while stop.run_until_cancelled(checks.tick()).await.is_some() {
+                let now = Given::default().now().as_second();
+                if let Err(error) = certificate.renew(&pki, identity.clone(), now) {
+                    tracing::warn!(%error, "the kubelet's certificate could not be renewed; the old one is still good");
+                }
+            }
+        });
         Ok(())
     }
 

@@ -1,0 +1,240 @@
+//! Between a client's WebSocket and a runtime's SPDY connection.
+//!
+//! Upstream: k8s.io/apimachinery's `StreamTranslatorHandler` and `TunnelingHandler`.
+
+use std::io;
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
+
+use crate::channel::{ERROR, Protocol, RESIZE, STDERR, STDIN, STDOUT, Said};
+use crate::spdy::{self, Frame, Opener};
+
+/// The streams of a command.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+    /// A terminal, whose size may change.
+    pub tty: bool,
+}
+
+/// Frames that may wait for the runtime.
+const FRAMES_MAX: usize = 8;
+/// Bytes of a tunnel read at once.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// A channel of the client, the runtime's stream and its name.
+type Opened = (u8, u32, &'static str);
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// The streams, in the order in which they are opened.
+    fn streams(self) -> Vec<Opened> {
+        let all = [
+            (true, ERROR, "error"),
+            (self.stdin, STDIN, "stdin"),
+            (self.stdout, STDOUT, "stdout"),
+            (self.stderr && !self.tty, STDERR, "stderr"),
+            (self.tty, RESIZE, "resize"),
+        ];
+        let wanted = all.into_iter().filter(|(wanted, ..)| *wanted);
+        // Streams that a client opens have odd numbers.
+        wanted.zip((1..).step_by(2)).map(|((_, channel, name), stream)| (channel, stream, name)).collect()
+    }
+}
+
+/// Carries a command's streams between a client and the runtime until the runtime is done or the client gone.
+///
+/// # Errors
+/// One of the connections broke.
+pub async fn translate<C, R>(client: C, protocol: Protocol, runtime: R, wanted: Wanted) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + AsyncWrite + Unpin,
+{
+    let socket = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
+    let (mut to_client, from_client) = socket.split();
+    let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);
+    let streams = wanted.streams();
+    open(&mut from_runtime, &mut to_runtime, &streams).await?;
+    // An empty message tells the client that the streams are there.
+    if let Some((channel, ..)) = streams.iter().find(|(channel, ..)| matches!(*channel, STDOUT | STDERR)) {
+        to_client.send(protocol.write(*channel, b"")).await.map_err(broken)?;
+    }
+    let (frames, queue) = channel(FRAMES_MAX);
+    // Each way goes on by itself: a command that waits for its output to be taken reads no input.
+    tokio::select! {
+        ended = outward(&mut from_runtime, &mut to_client, &frames, protocol, &streams) => ended?,
+        ended = inward(from_client, &frames, protocol, &streams) => ended?,
+        ended = write(queue, &mut to_runtime) => ended?,
+    }
+    // The client may be gone already.
+    let _ = to_client.close().await;
+    Ok(())
+}
+
+/// Opens the streams and waits until the runtime has taken all of them: it drops what comes earlier.
+async fn open<R>(from: &mut ReadHalf<R>, to: &mut WriteHalf<R>, streams: &[Opened]) -> io::Result<()>
+where
+    R: AsyncRead + AsyncWrite,
+{
+    let mut opener = Opener::default();
+    for (_, stream, name) in streams {
+        to.write_all(&opener.open(*stream, &[("streamtype", name)])).await?;
+    }
+    to.flush().await?;
+    let mut waiting = streams.len();
+    while waiting > 0 {
+        match spdy::read(from).await? {
+            Some(Frame::Reply { .. }) => waiting -= 1,
+            Some(Frame::Ping { id }) => to.write_all(&spdy::pong(id)).await?,
+            Some(Frame::GoAway | Frame::Reset { .. }) | None => {
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the runtime refused the streams"));
+            }
+            Some(Frame::Data { .. } | Frame::Other) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the runtime says, until it is done.
+async fn outward<R, S>(
+    from: &mut ReadHalf<R>,
+    to: &mut S,
+    frames: &Sender<Bytes>,
+    protocol: Protocol,
+    streams: &[Opened],
+) -> io::Result<()>
+where
+    R: AsyncRead + AsyncWrite,
+    S: Sink<Message, Error = Error> + Unpin,
+{
+    while let Some(frame) = spdy::read(from).await? {
+        match frame {
+            Frame::Data { stream, bytes, .. } if !bytes.is_empty() => {
+                let Some((channel, ..)) = streams.iter().find(|(_, one, _)| *one == stream) else { continue };
+                match (*channel, protocol.has_status) {
+                    (ERROR, false) => {
+                        if let Some(words) = words(&bytes) {
+                            to.send(protocol.write(ERROR, &words)).await.map_err(broken)?;
+                        }
+                    }
+                    (channel, _) => to.send(protocol.write(channel, &bytes)).await.map_err(broken)?,
+                }
+            }
+            Frame::Ping { id } => {
+                // Never full but where the runtime takes nothing: then it has no use for a pong.
+                let _ = frames.try_send(spdy::pong(id));
+            }
+            Frame::GoAway => return Ok(()),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What the old protocols make of a Status: nothing of success, words of failure.
+fn words(status: &Bytes) -> Option<Bytes> {
+    let text = String::from_utf8_lossy(status);
+    if text.contains("\"status\":\"Success\"") {
+        return None;
+    }
+    let message = text.split_once("\"message\":\"").and_then(|(_, rest)| rest.split_once('"'));
+    Some(message.map_or_else(|| status.clone(), |(message, _)| Bytes::copy_from_slice(message.as_bytes())))
+}
+
+/// What the client says, until it is gone.
+async fn inward<S>(mut from: S, frames: &Sender<Bytes>, protocol: Protocol, streams: &[Opened]) -> io::Result<()>
+where
+    S: Stream<Item = Result<Message, Error>> + Unpin,
+{
+    let stream_of = |channel: u8| {
+        let open = matches!(channel, STDIN | RESIZE);
+        streams.iter().find(|(one, ..)| open && *one == channel).map(|(_, stream, _)| *stream)
+    };
+    while let Some(message) = from.next().await {
+        let frame = match message.map_err(broken)? {
+            Message::Close(_) => return Ok(()),
+            message @ (Message::Binary(_) | Message::Text(_)) => match protocol.read(message) {
+                Some(Said::Data(channel, bytes)) => stream_of(channel).map(|stream| spdy::data(stream, &bytes, false)),
+                Some(Said::Close(channel)) => stream_of(channel).map(|stream| spdy::data(stream, b"", true)),
+                None => None,
+            },
+            _ => None,
+        };
+        if let Some(frame) = frame
+            && frames.send(frame).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn write(mut frames: Receiver<Bytes>, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    while let Some(frame) = frames.recv().await {
+        to.write_all(&frame).await?;
+        to.flush().await?;
+    }
+    Ok(())
+}
+
+/// Carries a connection's bytes in the messages of a WebSocket.
+///
+/// # Errors
+/// One of the connections broke.
+pub async fn tunnel<C, R>(client: C, other: R) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + AsyncWrite + Unpin,
+{
+    let socket = WebSocketStream::from_raw_socket(client, Role::Server, None).await;
+    let (mut to_client, mut from_client) = socket.split();
+    let (mut from_other, mut to_other) = tokio::io::split(other);
+    let inward = async {
+        while let Some(message) = from_client.next().await {
+            match message.map_err(broken)? {
+                Message::Close(_) => break,
+                Message::Binary(bytes) => {
+                    to_other.write_all(&bytes).await?;
+                    to_other.flush().await?;
+                }
+                _ => {}
+            }
+        }
+        Ok::<_, io::Error>(())
+    };
+    let outward = async {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match from_other.read(&mut piece).await? {
+                0 => return Ok::<_, io::Error>(()),
+                read => to_client.send(Message::binary(piece[..read].to_vec())).await.map_err(broken)?,
+            }
+        }
+    };
+    tokio::select! {
+        ended = inward => ended?,
+        ended = outward => ended?,
+    }
+    // The client may be gone already.
+    let _ = to_client.close().await;
+    Ok(())
+}
+
+fn broken(error: Error) -> io::Error {
+    match error {
+        Error::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
