@@ -48,11 +48,6 @@ fn masquerade(text: &mut String, network: &PodNetwork, cidr: &Cidr, table: &str)
     type nat hook postrouting priority srcnat + 10;
     {ip} saddr {cidr} oifname != \"{bridge}\" {ip} daddr != @inside masquerade fully-random
   }}
-  chain forward {{
-    type filter hook forward priority filter;
-    iifname \"{bridge}\" accept
-    oifname \"{bridge}\" accept
-  }}
 }}
 ",
         family.nft_type(),

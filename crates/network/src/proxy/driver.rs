@@ -216,6 +216,9 @@ impl<N: Nft> Proxy<N> {
 
     /// The addresses on which NodePorts may answer, where not all do.
     fn node_ips(&self) -> Vec<IpAddr> {
+        if Family::ALL.iter().all(|family| self.config.node_port_addresses.match_all(*family)) {
+            return Vec::new();
+        }
         let mut addresses = self.config.node_ips.clone();
         addresses.extend(super::interfaces::addresses());
         addresses
