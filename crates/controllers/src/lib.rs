@@ -6,6 +6,7 @@
 //! [`common`] holds what workload controllers share.
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod clusterrole_aggregation;
 pub mod common;
 pub mod context;
@@ -32,11 +33,12 @@ use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::ReplicationController;
 use tokio::task::JoinSet;
 
+use self::certificates::Authority;
 pub use self::context::{ClientFactory, Context, ServiceAccounts, SharedIdentity};
 use self::node_ipam::ranges::Range;
 
 /// How many keys each controller works on at the same time (upstream's defaults), and what some are told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// `--concurrent-cron-job-syncs`.
     pub cronjobs: usize,
@@ -62,6 +64,8 @@ pub struct Config {
     pub service_cidrs: Vec<Range>,
     /// `--root-ca-file`: what pods trust the API server by, in PEM. Without it, nothing is published.
     pub root_ca: Option<Arc<str>>,
+    /// `--cluster-signing-cert-file`: what signs certificate requests. Without it, none is approved or signed.
+    pub authority: Option<Arc<dyn Authority>>,
     /// `--concurrent-statefulset-syncs`.
     pub statefulsets: usize,
 }
@@ -84,12 +88,16 @@ impl Default for Config {
             cluster_cidrs: Vec::new(),
             service_cidrs: Vec::new(),
             root_ca: None,
+            authority: None,
         }
     }
 }
 
 /// Nodes looked at at the same time; upstream's `nodeUpdateWorkerSize`.
 const NODE_WORKERS: usize = 8;
+
+/// Certificate requests looked at at the same time; upstream's number.
+const CERTIFICATE_WORKERS: usize = 5;
 
 /// Runs all controllers until the context's token stops them.
 pub async fn run(context: Context, config: Config) {
@@ -109,6 +117,9 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
     all.spawn(node_lifecycle::run(context.clone(), NODE_WORKERS));
     all.spawn(pod_gc::run(context.clone(), 1));
+    if let Some(authority) = config.authority {
+        all.spawn(certificates::run(context.clone(), CERTIFICATE_WORKERS, authority));
+    }
     if let Some(bundle) = config.root_ca {
         all.spawn(root_ca::run(context.clone(), 1, bundle));
     }

@@ -5,7 +5,9 @@ mod cluster;
 
 use client::{DeleteOptions, MetaExt, Propagation, WriteOptions, json};
 use cluster::Cluster;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::ClusterRole;
@@ -179,4 +181,23 @@ async fn roles_are_aggregated() {
     };
     cluster.until_cluster_wide::<ClusterRole>("view", has_it).await;
     cluster.until_cluster_wide::<ClusterRole>("admin", has_it).await;
+}
+
+#[tokio::test]
+async fn a_kubelets_request_is_approved_and_signed() {
+    let cluster = Cluster::start().await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:nodes");
+    params.distinguished_name.push(rcgen::DnType::CommonName, "system:node:n1");
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    let request = json::to_tree(&ByteString(pem.into_bytes())).unwrap();
+    let text = r#"{"metadata":{"name":"n1"},"spec":{"signerName":"kubernetes.io/kube-apiserver-client-kubelet","usages":["digital signature","client auth"]}}"#;
+    let mut tree = json::parse(text.as_bytes()).unwrap();
+    tree.set("spec.request", request);
+    let requests = cluster.admin.kind::<CertificateSigningRequest>("");
+    requests.create_tree(tree, &WriteOptions::default()).await.unwrap();
+    let is_signed = |csr: &api::value::Value| !csr.str_at("status.certificate").is_empty();
+    cluster.until_cluster_wide::<CertificateSigningRequest>("n1", is_signed).await;
 }

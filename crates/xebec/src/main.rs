@@ -8,6 +8,7 @@ mod machine;
 mod node;
 mod options;
 mod server;
+mod signing;
 mod stop;
 mod wait;
 

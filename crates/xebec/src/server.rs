@@ -19,6 +19,7 @@ use crate::commands::Error;
 use crate::machine::Machine;
 use crate::node::Node;
 use crate::options::{ServerOptions, hostname, own_address};
+use crate::signing::Signing;
 
 /// Which parts run in this process.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +96,7 @@ fn start_controllers(
         cluster_cidrs: vec![machine.cluster_cidr.to_string().parse()?],
         service_cidrs: vec![machine.service_cidr.to_string().parse()?],
         root_ca: Some(std::fs::read_to_string(running.pki.path("ca.crt"))?.into()),
+        authority: Some(Arc::new(Signing(running.pki.clone()))),
         ..controllers::Config::default()
     };
     tasks.spawn(controllers::run(context, config));

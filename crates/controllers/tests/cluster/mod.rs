@@ -32,6 +32,33 @@ pub struct Cluster {
     stop: CancellationToken,
 }
 
+/// An authority in memory.
+struct TestAuthority(apiserver::pki::Authority);
+
+impl TestAuthority {
+    fn new() -> TestAuthority {
+        TestAuthority(apiserver::pki::Authority::generate("ca", 0, 4_000_000_000).unwrap())
+    }
+}
+
+impl controllers::certificates::Authority for TestAuthority {
+    fn read(&self, request: &[u8]) -> Result<controllers::certificates::plan::Request, String> {
+        let read = apiserver::pki::csr::CertificateRequest::parse(request).map_err(|error| error.to_string())?;
+        let (common_name, organizations) = (read.common_name, read.organizations);
+        Ok(controllers::certificates::plan::Request { common_name, organizations, ..Default::default() })
+    }
+
+    fn sign(&self, request: &[u8], usages: &[String], ttl: Duration) -> Result<String, String> {
+        let usages = apiserver::pki::usage::Usages::parse(usages.iter().map(String::as_str)).unwrap();
+        let ttl_seconds = i64::try_from(ttl.as_secs()).unwrap();
+        let profile = apiserver::pki::csr::Profile { usages, ttl_seconds, backdate_seconds: 300 };
+        let der = &apiserver::pki::pem::blocks(request).unwrap()[0].der;
+        let now = jiff::Timestamp::now().as_second();
+        let certificate = apiserver::pki::sign_csr(der, &self.0, &profile, now).map_err(|error| error.to_string())?;
+        Ok(apiserver::pki::pem::encode("CERTIFICATE", &certificate))
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -65,6 +92,7 @@ impl Cluster {
         let config = Config {
             cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap()],
             root_ca: Some("a certificate".into()),
+            authority: Some(Arc::new(TestAuthority::new())),
             ..Config::default()
         };
         tokio::spawn(controllers::run(context, config));
