@@ -128,6 +128,19 @@ async fn a_service_has_the_endpoints_of_its_pods() {
 }
 
 #[tokio::test]
+async fn endpoints_of_ones_own_need_no_service() {
+    let cluster = Cluster::start().await;
+    // Once this is there, the controllers run.
+    cluster.until_all::<ConfigMap>(|all| all.iter().any(|one| one.name() == "kube-root-ca.crt")).await;
+    let subsets = r#"[{"addresses":[{"ip":"10.0.0.24"}],"ports":[{"name":"http","port":80}]}]"#;
+    cluster.create::<Endpoints>(&format!(r#"{{"metadata":{{"name":"own"}},"subsets":{subsets}}}"#)).await;
+    let service = r#"{"metadata":{"name":"web"},"spec":{"selector":{"app":"web"},"ports":[{"port":80}]}}"#;
+    cluster.create::<Service>(service).await;
+    cluster.until_all::<Endpoints>(|all| all.iter().any(|one| one.name() == "web")).await;
+    assert!(cluster.api::<Endpoints>().get("own").await.is_ok());
+}
+
+#[tokio::test]
 async fn a_node_gets_a_range_and_is_freed_of_its_taint_when_it_is_ready() {
     let cluster = Cluster::start().await;
     let nodes = cluster.admin.kind::<Node>("");

@@ -42,11 +42,10 @@ pub async fn run(context: Context, workers: usize) {
     services::watch(&services, &pods, &queue);
     endpoints.subscribe({
         let queue = queue.clone();
-        move |event| match event {
-            // What is left over from services deleted while nobody looked.
-            Event::Added(object) if object.annotation(LEADER).is_none() => queue.add(object.key()),
-            Event::Deleted { object, .. } => queue.add(object.key()),
-            _ => {}
+        move |event| {
+            if let Event::Deleted { object, .. } = event {
+                queue.add(object.key());
+            }
         }
     });
     let controller = EndpointsController {
@@ -58,6 +57,8 @@ pub async fn run(context: Context, workers: usize) {
         recorder: context.recorder(NAME),
     };
     tokio::join!(services.synced(), pods.synced(), endpoints.synced());
+    // What is left over from services deleted while nobody looked. Later ones without a service are somebody's own.
+    endpoints.list().iter().for_each(|left_over| queue.add(left_over.key()));
     client::queue::run(NAME, Arc::new(controller), queue, workers, context.stop).await;
 }
 
