@@ -14,6 +14,7 @@ pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
 pub mod endpoint_slice;
+pub mod endpoint_slice_mirroring;
 pub mod endpoints;
 pub mod garbage_collector;
 pub mod job;
@@ -111,6 +112,7 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
     all.spawn(clusterrole_aggregation::run(context.clone(), 1));
     all.spawn(endpoint_slice::run(context.clone(), config.services));
+    all.spawn(endpoint_slice_mirroring::run(context.clone(), config.services));
     all.spawn(endpoints::run(context.clone(), config.services));
     all.spawn(garbage_collector::run(context.clone(), config.garbage));
     all.spawn(namespace::run(context.clone(), config.namespaces));

@@ -141,6 +141,28 @@ async fn endpoints_of_ones_own_need_no_service() {
 }
 
 #[tokio::test]
+async fn endpoints_of_a_service_without_a_selector_are_mirrored() {
+    let cluster = Cluster::start().await;
+    cluster.create::<Service>(r#"{"metadata":{"name":"own"},"spec":{"ports":[{"name":"http","port":80}]}}"#).await;
+    let subsets = r#"[{"addresses":[{"ip":"10.0.0.24"}],"ports":[{"name":"http","port":80}]}]"#;
+    cluster.create::<Endpoints>(&format!(r#"{{"metadata":{{"name":"own"}},"subsets":{subsets}}}"#)).await;
+    let of_own = |slice: &client::Object<EndpointSlice>| slice.label("kubernetes.io/service-name") == Some("own");
+    let address = |slice: &client::Object<EndpointSlice>| {
+        slice.endpoints.iter().flatten().flat_map(|one| one.addresses.clone()).collect::<Vec<_>>()
+    };
+    cluster.until_all::<EndpointSlice>(|all| all.iter().any(|one| of_own(one) && address(one) == ["10.0.0.24"])).await;
+    let changed = json::parse(br#"[{"ip":"10.0.0.25"}]"#).unwrap();
+    cluster
+        .edit::<Endpoints>("own", |tree| {
+            tree.at_mut("subsets").unwrap().as_array_mut().unwrap()[0].set("addresses", changed.clone());
+        })
+        .await;
+    cluster.until_all::<EndpointSlice>(|all| all.iter().any(|one| of_own(one) && address(one) == ["10.0.0.25"])).await;
+    cluster.api::<Endpoints>().delete("own", &DeleteOptions::default()).await.unwrap();
+    cluster.until_all::<EndpointSlice>(|all| !all.iter().any(of_own)).await;
+}
+
+#[tokio::test]
 async fn a_node_gets_a_range_and_is_freed_of_its_taint_when_it_is_ready() {
     let cluster = Cluster::start().await;
     let nodes = cluster.admin.kind::<Node>("");
