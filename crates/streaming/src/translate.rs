@@ -9,7 +9,8 @@ use futures::{Sink, SinkExt, Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error, Message, protocol::Role};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::channel::{ERROR, Protocol, RESIZE, STDERR, STDIN, STDOUT, Said};
 use crate::spdy::{self, Frame, Opener};
@@ -78,8 +79,9 @@ where
         ended = inward(from_client, &frames, protocol, &streams) => ended?,
         ended = write(queue, &mut to_runtime) => ended?,
     }
-    // The client may be gone already.
-    let _ = to_client.close().await;
+    // The client may be gone already. Without a code it would take the end for a broken connection.
+    let end = CloseFrame { code: CloseCode::Normal, reason: Default::default() };
+    let _ = to_client.send(Message::Close(Some(end))).await;
     Ok(())
 }
 
@@ -227,8 +229,9 @@ where
         ended = inward => ended?,
         ended = outward => ended?,
     }
-    // The client may be gone already.
-    let _ = to_client.close().await;
+    // The client may be gone already. Without a code it would take the end for a broken connection.
+    let end = CloseFrame { code: CloseCode::Normal, reason: Default::default() };
+    let _ = to_client.send(Message::Close(Some(end))).await;
     Ok(())
 }
 
