@@ -209,7 +209,7 @@ async fn a_job_runs_to_completion_and_counts_each_pod_once() {
     cluster
         .create::<Job>(&format!(r#"{{"metadata":{{"name":"calc"}},"spec":{{"completions":5,"parallelism":2,{JOB}}}}}"#))
         .await;
-    let done = cluster.until::<Job>("calc", |job| condition(job, "Complete") != "").await;
+    let done = cluster.until::<Job>("calc", |job| !condition(job, "Complete").is_empty()).await;
     assert_eq!(done.i64_at("status.succeeded"), Some(5));
     assert!(done.at("status.failed").is_null() && done.at("status.active").is_null());
     assert!(!done.str_at("status.completionTime").is_empty());
@@ -230,7 +230,7 @@ async fn an_indexed_job_fails_by_its_policy() {
     });
     let spec = format!(r#""completionMode":"Indexed","completions":3,"parallelism":3,"backoffLimit":0,{JOB}"#);
     cluster.create::<Job>(&format!(r#"{{"metadata":{{"name":"calc"}},"spec":{{{spec}}}}}"#)).await;
-    let failed = cluster.until::<Job>("calc", |job| condition(job, "Failed") != "").await;
+    let failed = cluster.until::<Job>("calc", |job| !condition(job, "Failed").is_empty()).await;
     assert_eq!(condition(&failed, "Failed"), "BackoffLimitExceeded");
     assert_eq!(condition(&failed, "FailureTarget"), "BackoffLimitExceeded");
     // Whatever ran when the job failed has failed too.

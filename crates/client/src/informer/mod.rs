@@ -206,10 +206,19 @@ impl<T: View> Informer<T> {
         self.0.progress.borrow().revision
     }
 
+    /// How often the server's revisions have gone back.
+    pub fn resets(&self) -> u64 {
+        self.0.progress.borrow().resets
+    }
+
     /// Waits until all events up to `revision` are in: a reconcile that waits for the revision of its own last write
     /// sees that write. Should the server's revisions go back, the wait ends: that write is no more.
     pub async fn reached(&self, revision: u64) {
-        let resets = self.0.progress.borrow().resets;
+        self.reached_since(revision, self.resets()).await;
+    }
+
+    /// The same for a revision of the time when [`Informer::resets`] was `resets`.
+    pub async fn reached_since(&self, revision: u64, resets: u64) {
         self.wait_for(|progress| progress.synced && (progress.revision >= revision || progress.resets != resets)).await;
     }
 

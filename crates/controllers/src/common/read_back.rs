@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 /// The last revisions written to the resource of one informer, by the key on whose behalf.
 pub struct ReadBack<T> {
     informer: Informer<T>,
-    written: Mutex<HashMap<ObjectKey, u64>>,
+    /// Revisions, and how often the server's had gone back by then.
+    written: Mutex<HashMap<ObjectKey, (u64, u64)>>,
 }
 
 // === impl ReadBack ===
@@ -23,17 +24,18 @@ impl<T: View> ReadBack<T> {
     /// Something was written for `key`.
     pub fn wrote(&self, key: &ObjectKey, revision: u64) {
         if revision > 0 {
+            let resets = self.informer.resets();
             let mut written = self.written.lock();
-            let last = written.entry(key.clone()).or_default();
-            *last = revision.max(*last);
+            let (last, since) = written.entry(key.clone()).or_default();
+            (*last, *since) = if *since == resets { (revision.max(*last), resets) } else { (revision, resets) };
         }
     }
 
     /// Waits until the cache shows what was last written for `key`.
     pub async fn wait(&self, key: &ObjectKey) {
         let last = self.written.lock().remove(key);
-        if let Some(last) = last {
-            self.informer.reached(last).await;
+        if let Some((last, resets)) = last {
+            self.informer.reached_since(last, resets).await;
         }
     }
 }
