@@ -126,6 +126,10 @@ impl Node<'_> {
         config.cgroup_root = self.machine.cgroup_root();
         config.port = self.machine.ports.kubelet;
         config.cluster_dns = self.dns_address().iter().map(IpAddr::to_string).collect();
+        // On a machine that does other things too, a tenth of a large disk is more than pods need.
+        for signal in ["nodefs.available", "imagefs.available"] {
+            config.eviction_hard.insert(signal.to_owned(), "5%".to_owned());
+        }
         config.pod_cidr = node_range(self.machine.cluster_cidr);
         // They came with the binary and could be pulled from nowhere.
         config.pinned_images = [pause::NAME, containerd::DEMO_IMAGE].map(str::to_owned).into();

@@ -252,7 +252,7 @@ impl Node {
     pub async fn log(&self, name: &str, container: &str) -> String {
         let kubelet = self.kubelet.as_ref().unwrap();
         let pod = kubelet.find_pod("default", name, None).unwrap();
-        let path = kubelet.log_path(&pod, container, false).await.unwrap();
+        let path = kubelet.log_source(&pod, container, false).await.unwrap().path;
         String::from_utf8(kubelet::logs::tail(&path, 1000, 1 << 20).unwrap()).unwrap()
     }
 
