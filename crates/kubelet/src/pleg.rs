@@ -43,12 +43,11 @@ impl Snapshot {
 /// Looks until told to stop; wakes the workers of pods of which something ended or started.
 pub async fn run(kubelet: Arc<Kubelet>, stop: CancellationToken) {
     let work = async {
-        let mut known = Alive::new();
         let mut events = kubelet.runtime.container_events().await.ok();
         let mut next = Instant::now();
         loop {
             if Instant::now() >= next {
-                look_and_wake(&kubelet, &mut known).await;
+                look_and_wake(&kubelet).await;
                 next = Instant::now() + if events.is_some() { RELIST_INTERVAL_WITH_EVENTS } else { RELIST_INTERVAL };
             }
             let Some(stream) = &mut events else {
@@ -72,12 +71,11 @@ pub async fn run(kubelet: Arc<Kubelet>, stop: CancellationToken) {
     stop.run_until_cancelled(work).await;
 }
 
-async fn look_and_wake(kubelet: &Kubelet, known: &mut Alive) {
+async fn look_and_wake(kubelet: &Kubelet) {
     match look(&kubelet.runtime).await {
         Ok((alive, running)) => {
             *kubelet.snapshot.running.lock() = Arc::new(running);
-            changed(known, &alive).iter().for_each(|uid| kubelet.workers.wake(uid));
-            *known = alive;
+            kubelet.workers.wake_surprised(&alive);
         }
         Err(error) => tracing::debug!(%error, "what runs could not be listed"),
     }
@@ -102,33 +100,4 @@ async fn look(runtime: &Runtime) -> Result<(Alive, Vec<v1::Container>), Error> {
         alive.entry(uid).or_default().insert(sandbox.id);
     }
     Ok((alive, containers.containers))
-}
-
-/// Pods of which something ended or started.
-fn changed(before: &Alive, now: &Alive) -> Vec<String> {
-    let differs = |uid: &&String| before.get(*uid) != now.get(*uid);
-    let mut uids: Vec<String> = before.keys().chain(now.keys()).filter(differs).cloned().collect();
-    uids.sort();
-    uids.dedup();
-    uids
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_and_starts_are_changes() {
-        let alive = |list: &[(&str, &str)]| {
-            let mut alive = Alive::new();
-            for (uid, id) in list {
-                alive.entry((*uid).to_owned()).or_default().insert((*id).to_owned());
-            }
-            alive
-        };
-        let before = alive(&[("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")]);
-        let now = alive(&[("a", "1"), ("b", "3"), ("d", "5")]);
-        assert_eq!(changed(&before, &now), ["a", "c", "d"]);
-        assert!(changed(&now, &now).is_empty());
-    }
 }

@@ -13,7 +13,14 @@ pub mod start;
 mod sync;
 mod terminate;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
@@ -23,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::terminate::remove_from_runtime;
 use crate::{
     kubelet::Kubelet,
+    observed::Observed,
     plan::termination,
     pod::{PodExt, is_terminal},
     status::Eviction,
@@ -45,6 +53,8 @@ pub struct Workers {
 pub struct Inbox {
     wanted: Mutex<Wanted>,
     news: Notify,
+    /// Ids of what ran when its worker last looked; none before that.
+    seen: Mutex<Option<BTreeSet<String>>>,
     /// Cancelled when the pod has to end: what it waits for to start is given up.
     pub(crate) ending: CancellationToken,
 }
@@ -123,6 +133,18 @@ impl Workers {
         }
     }
 
+    /// Wakes the workers that have not seen what runs now: something ended or started by itself. What a worker saw
+    /// last is compared, not the look before: a container that ends at once may never be in one.
+    pub fn wake_surprised(&self, running: &HashMap<String, BTreeSet<String>>) {
+        let nothing = BTreeSet::new();
+        for (uid, inbox) in self.known.lock().iter() {
+            let now = running.get(uid).unwrap_or(&nothing);
+            if inbox.seen.lock().as_ref().is_some_and(|seen| seen != now) {
+                inbox.news.notify_one();
+            }
+        }
+    }
+
     /// Whether a pod has a worker.
     pub fn contains(&self, uid: &str) -> bool {
         self.known.lock().contains_key(uid)
@@ -148,6 +170,7 @@ impl Inbox {
         let inbox = Inbox {
             wanted: Mutex::new(Wanted { pod: pod.clone(), ending: None, removed: false }),
             news: Notify::new(),
+            seen: Mutex::default(),
             ending: CancellationToken::new(),
         };
         inbox.update(pod);
@@ -192,6 +215,13 @@ impl Inbox {
         }
         self.ending.cancel();
         self.news.notify_one();
+    }
+
+    /// The worker has looked.
+    pub(crate) fn saw(&self, observed: &Observed) {
+        let sandboxes = observed.sandboxes.iter().filter(|sandbox| sandbox.ready).map(|sandbox| sandbox.id.clone());
+        let running = observed.running().map(|container| container.id.clone());
+        *self.seen.lock() = Some(sandboxes.chain(running).collect());
     }
 
     fn wanted(&self) -> Wanted {

@@ -23,6 +23,7 @@ impl Worker {
     pub(super) async fn sync(&mut self, pod: &Arc<Pod>) -> Result<Next, SyncError> {
         let kubelet = self.kubelet.clone();
         let observed = observe(&kubelet.runtime, pod.uid()).await?;
+        self.inbox.saw(&observed);
         if !self.memory.admitted {
             if let Some(rejection) = self.admit(pod, &observed) {
                 self.reject(pod, rejection);

@@ -54,6 +54,7 @@ impl Worker {
         if !running.is_empty() {
             return Err(format!("detected running containers after a successful KillPod, CRI violation: {running:?}"));
         }
+        self.inbox.saw(&after);
         self.settle(wanted, &mut after);
         Ok(())
     }
