@@ -26,6 +26,7 @@ async fn pods_run_to_their_ends() {
                  {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}]}))
         .await;
     node.pod("failed", json!({"restartPolicy": "Never", "initContainers": [shell("i", "exit 0")], "containers": [shell("a", "echo why >&2; exit 3")]})).await;
+    node.pod("quick", json!({"restartPolicy": "Never", "containers": [shell("a", "exec sleep 0.4")]})).await;
     node.pod("stuck", json!({"containers": [{"name": "a", "image": "localhost/none:1", "imagePullPolicy": "Never"}]}))
         .await;
     node.pod(
@@ -56,6 +57,8 @@ async fn pods_run_to_their_ends() {
     );
     assert_eq!(node.log("done", "a").await, "hello you done $(MISSING)\n");
 
+    // Regression: a container that ended between two looks was noticed a minute later.
+    node.until_phase("quick", "Succeeded").await;
     let failed = node.until_phase("failed", "Failed").await.status.unwrap();
     let ended = failed.container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
     assert_eq!((ended.exit_code, ended.reason.as_deref()), (3, Some("Error")));
@@ -69,10 +72,10 @@ async fn pods_run_to_their_ends() {
     for expected in ["Pulled: Container image", "Created: Container created", "Started: Container started"] {
         assert!(events.contains(expected), "{events}");
     }
-    for name in ["web", "done", "failed", "stuck", "bad"] {
+    for name in ["web", "done", "failed", "quick", "stuck", "bad"] {
         node.delete(name, 1).await;
     }
-    for name in ["web", "done", "failed", "stuck", "bad"] {
+    for name in ["web", "done", "failed", "quick", "stuck", "bad"] {
         node.until_gone(name).await;
     }
     node.finish().await;
@@ -85,7 +88,7 @@ fn waiting(pod: &k8s_openapi::api::core::v1::Pod) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_come_and_change() {
-    let node = Node::start().await;
+    let node = Node::start_with(Duration::from_secs(1)).await;
     node.create(
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map"}, "data": {"k": "one", "x": "y"}}),
     )

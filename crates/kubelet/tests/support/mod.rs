@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 /// The image of all containers in tests.
 pub const IMAGE: &str = "localhost/xebec/busybox:1";
 /// Everything in these tests happens in less than this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(40);
 /// One node at a time: the machine has two cores.
 static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
@@ -49,6 +49,7 @@ pub struct Node {
     server: Server,
     containerd: Child,
     bridge: String,
+    sync_frequency: Duration,
     stop: CancellationToken,
     _one: tokio::sync::MutexGuard<'static, ()>,
     temporary: Option<tempfile::TempDir>,
@@ -57,6 +58,11 @@ pub struct Node {
 impl Node {
     /// Brings all of it up.
     pub async fn start() -> Node {
+        Node::start_with(Duration::from_secs(60)).await
+    }
+
+    /// The same with pods looked at this often without need.
+    pub async fn start_with(sync_frequency: Duration) -> Node {
         let filter = tracing_subscriber::EnvFilter::from_default_env();
         // Only the first one of a process can set it.
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
@@ -78,6 +84,7 @@ impl Node {
             server,
             containerd,
             bridge,
+            sync_frequency,
             stop: CancellationToken::new(),
             _one: one,
             temporary: Some(temporary),
@@ -147,7 +154,9 @@ impl Node {
         config.cgroup_root = self.cgroup_root();
         config.cluster_dns = vec!["10.96.0.10".into()];
         config.node_ips = vec!["127.0.0.1".into()];
-        config.sync_frequency = Duration::from_secs(2);
+        config.sync_frequency = self.sync_frequency;
+        // What else fills this machine's disk is not the tests' business.
+        config.eviction_hard.clear();
         fs::create_dir_all(self.dir.join("manifests")).unwrap();
         let user = UserInfo::authenticated(format!("system:node:{}", self.name), &["system:nodes"]);
         let client = self.server.client(user);
