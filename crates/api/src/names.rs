@@ -43,6 +43,20 @@ pub fn dns1123_subdomain(value: &str) -> Complaints {
     said
 }
 
+/// A subdomain in letters of either case.
+pub fn dns1123_subdomain_caseless(value: &str) -> Complaints {
+    let mut said = too_long(value, SUBDOMAIN_BYTES_MAX);
+    if !is_subdomain(&value.to_ascii_lowercase()) {
+        said.push(regex(
+            "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an \
+             alphanumeric character",
+            r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*",
+            &["Example.com"],
+        ));
+    }
+    said
+}
+
 /// A subdomain whose labels may start with and hold underscores.
 pub fn dns1123_subdomain_with_underscore(value: &str) -> Complaints {
     let mut said = too_long(value, SUBDOMAIN_BYTES_MAX);

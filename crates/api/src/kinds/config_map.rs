@@ -55,7 +55,8 @@ fn validate_config_map(object: &Value, errors: &mut FieldErrors) {
         size += decoded_len(value);
     }
     if size > DATA_BYTES_MAX {
-        errors.too_long(&Path::ROOT, DATA_BYTES_MAX);
+        // Upstream means the object itself; this is how it writes that.
+        errors.too_long(&Path::ROOT.key(""), DATA_BYTES_MAX);
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
     #[case(json!({"data": {"..": "b"}}), "data[..]: Invalid value: \"..\": must not be '..'")]
     #[case(json!({"data": {"a": "b"}, "binaryData": {"a": "Yg=="}}),
         r#"data[a]: Invalid value: "a": duplicate of key present in binaryData"#)]
-    #[case(json!({"data": {"a": "x".repeat((1 << 20) + 1)}}), ": Too long: may not be more than 1048576 bytes")]
+    #[case(json!({"data": {"a": "x".repeat((1 << 20) + 1)}}), "[]: Too long: may not be more than 1048576 bytes")]
     fn config_maps(#[case] fields: serde_json::Value, #[case] expected: &str) {
         let said = create(&CONFIG_MAP, true, object(true, fields)).err().unwrap_or_default();
         assert_eq!(said.join("; "), expected);

@@ -1,7 +1,7 @@
 //! DaemonSet.
 
 use super::pod::{defaults, template};
-use super::read::{Read, copy, default_to, default_zero, same};
+use super::read::{Read, copy, default_to, default_zero, same, with_go_names};
 use super::workload::{
     SPEC, STATUS, always_restarts, amount, at_most_100_percent, collision_count, counts, int_or_percent,
     selector_matches_template, template_warnings,
@@ -107,7 +107,7 @@ fn update_strategy(strategy: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
                 _ => {}
             }
         }
-        _ => errors.not_supported(at, strategy, &["RollingUpdate", "OnDelete"]),
+        _ => errors.not_supported(at, with_go_names(strategy), &["RollingUpdate", "OnDelete"]),
     }
 }
 

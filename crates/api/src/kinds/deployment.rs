@@ -1,7 +1,7 @@
 //! Deployment.
 
 use super::pod::{defaults, template};
-use super::read::{Read, copy, default_to, default_zero};
+use super::read::{Read, copy, default_to, default_zero, with_go_names};
 use super::workload::{
     SPEC, STATUS, amount, at_most, at_most_100_percent, collision_count, counts, int_or_percent, lasting_template,
     name_warning, required_selector, selector_matches_template, template_warnings,
@@ -90,7 +90,7 @@ fn strategy(strategy: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
             }
             at_most_100_percent(unavailable, &at_unavailable, errors);
         }
-        _ => errors.not_supported(at, strategy, &["Recreate", "RollingUpdate"]),
+        _ => errors.not_supported(at, with_go_names(strategy), &["Recreate", "RollingUpdate"]),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Upstream: `pkg/apis/flowcontrol/validation`.
 
-use super::formats::dns_subdomain;
-use super::read::{Read, copy, default_to, default_zero, same, with_mut};
+use super::formats::{dns_subdomain, required_one_of};
+use super::read::{Read, copy, default_to, default_zero, same, with_go_names, with_mut};
 use super::{Context, Rules, Subresource};
 use crate::codec::json;
 use crate::field::{FieldErrors, Path};
@@ -103,7 +103,11 @@ fn validate_schema(schema: &Value, errors: &mut FieldErrors) {
     }
     let method = spec.at("distinguisherMethod");
     if !method.is_null() && !matches!(method.str_at("type"), "ByNamespace" | "ByUser") {
-        errors.not_supported(&SPEC.child("distinguisherMethod.type"), method, &["ByNamespace", "ByUser"]);
+        errors.not_supported(
+            &SPEC.child("distinguisherMethod.type"),
+            with_go_names(method),
+            &["ByNamespace", "ByUser"],
+        );
     }
     let at = SPEC.child("priorityLevelConfiguration.name");
     match spec.str_at("priorityLevelConfiguration.name") {
@@ -261,8 +265,12 @@ fn validate_level(level: &Value, errors: &mut FieldErrors) {
                 false => errors.required(&SPEC.child("limited"), ""),
             }
         }
-        "" => errors.required(&at, ""),
-        other => errors.not_supported(&at, other, &["Exempt", "Limited"]),
+        other => {
+            required_one_of(other, &["Exempt", "Limited"], &at, errors);
+            for field in ["exempt", "limited"].into_iter().filter(|field| spec.has(field)) {
+                errors.forbidden(&SPEC.child(field), "");
+            }
+        }
     }
     if name == EXEMPT && (kind != "Exempt" || spec.has("limited")) {
         let message = "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value";
@@ -293,8 +301,12 @@ fn validate_limited(limited: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
         "Reject" => {}
         "Queue" if queuing.is_null() => errors.required(&at_queuing, ""),
         "Queue" => validate_queuing(queuing, &at_queuing, errors),
-        "" => errors.required(&at_response.child("type"), ""),
-        other => errors.not_supported(&at_response.child("type"), other, &["Queue", "Reject"]),
+        other => {
+            required_one_of(other, &["Queue", "Reject"], &at_response.child("type"), errors);
+            if !queuing.is_null() {
+                errors.forbidden(&at_queuing, "");
+            }
+        }
     }
     let borrowing = limited.int("borrowingLimitPercent");
     if borrowing < 0 {

@@ -96,10 +96,11 @@ fn validate(node: &Value, errors: &mut FieldErrors) {
         let dual = match &parsed {
             Some(ips) => ips[1..].iter().any(|other| ip::is_dual_stack(ips[0], *other)),
             None => {
-                let bad = cidrs.iter().find(|cidr| ip::parse_cidr_sloppy(cidr).is_none()).copied().unwrap_or_default();
+                let index = cidrs.iter().position(|cidr| ip::parse_cidr_sloppy(cidr).is_none()).unwrap_or_default();
+                let bad = cidrs[index];
                 errors.internal(
                     &POD_CIDRS,
-                    format!("invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR address: {bad}"),
+                    format!("invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{index}]: <nil> (invalid CIDR address: {bad})"),
                 );
                 false
             }

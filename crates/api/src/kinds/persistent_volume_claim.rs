@@ -28,9 +28,15 @@ pub const RULES: Rules = Rules {
     status: StatusRule::Separate,
     prepare_create: |claim, _| {
         claim.set("status.phase", "Pending");
+        drop_legacy_data_source(claim);
         normalize_data_source(claim);
     },
-    prepare_update: |new, _, _| normalize_data_source(new),
+    prepare_update: |new, old, _| {
+        if !old.has("spec.dataSource") && !old.has("spec.dataSourceRef") {
+            drop_legacy_data_source(new);
+        }
+        normalize_data_source(new);
+    },
     validate: |claim, errors| validate_spec(claim.at("spec"), &SPEC, errors),
     validate_update,
     subresources: &[Subresource { validate: |new, _, errors| validate_status(new, errors), ..Subresource::STATUS }],
@@ -61,6 +67,19 @@ pub fn spec_warnings(spec: &Value, at: &Path<'_>) -> Vec<String> {
         }
     }
     warnings
+}
+
+/// Clients who don't know `dataSourceRef` never got more than claims and snapshots: other
+/// sources are ignored.
+fn drop_legacy_data_source(claim: &mut Value) {
+    let source = claim.at("spec.dataSource");
+    let known = matches!(
+        (source.str_at("apiGroup"), source.str_at("kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    );
+    if !known && !claim.has("spec.dataSourceRef") {
+        claim.remove("spec.dataSource");
+    }
 }
 
 /// The two fields for a data source are kept alike where they can be.

@@ -5,6 +5,7 @@ use super::read::{Read, as_internal, default_zero, each_mut};
 use crate::field::{FieldErrors, Path};
 use crate::meta::{self, NameRule};
 use crate::names;
+use crate::selector::LabelSelector;
 use crate::value::Value;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -55,6 +56,9 @@ fn validate_cluster_role(role: &Value, errors: &mut FieldErrors) {
         }
         for (index, selector) in selectors.iter().enumerate() {
             meta::label_selector(selector, &at.index(index), errors);
+            if LabelSelector::from_object(selector).is_err() {
+                errors.invalid(&at.index(index), Value::Null, "invalid label selector.");
+            }
         }
     }
 }

@@ -143,6 +143,18 @@ pub fn as_internal(object: &Value, fields: &[(&str, &str, Value)]) -> Value {
     fields.iter().map(field).collect::<crate::value::Map>().into()
 }
 
+/// The same of a whole tree without maps, whose Go names only start with a capital.
+pub fn with_go_names(value: &Value) -> Value {
+    let go_name = |key: &Key| key[..1].to_uppercase() + &key[1..];
+    match value {
+        Value::Object(map) => {
+            map.iter().map(|(key, value)| (go_name(key), with_go_names(value))).collect::<crate::value::Map>().into()
+        }
+        Value::Array(items) => items.iter().map(with_go_names).collect::<Vec<_>>().into(),
+        other => other.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

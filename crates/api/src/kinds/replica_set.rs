@@ -5,13 +5,14 @@ use smol_str::{SmolStr, ToSmolStr};
 use super::pod::{defaults, template};
 use super::read::{Read, copy, default_to};
 use super::workload::{
-    SPEC, STATUS, at_most, counts, lasting_template, name_warning, required_selector, selector_matches_template,
-    template_warnings,
+    SPEC, STATUS, at_most, counts, labels_match, lasting_template, name_warning, required_selector,
+    selector_matches_template, template_warnings,
 };
 use super::{Generation, Rules, StatusRule, Subresource};
 use crate::field::FieldErrors;
 use crate::meta;
-use crate::value::{Map, Value};
+use crate::selector::LabelSelector;
+use crate::value::Value;
 
 pub const REPLICA_SET: Rules = Rules {
     defaults: |set| {
@@ -88,8 +89,7 @@ fn validate_controller(spec: &Value, errors: &mut FieldErrors) {
     if !spec.has("template") {
         return errors.required(&at, "");
     }
-    let selector: Map = [("matchLabels", spec.at("selector").clone())].into_iter().collect();
-    selector_matches_template(&selector.into(), spec.at("template"), &at, errors);
+    labels_match(&LabelSelector::from_labels(spec.at("selector")), spec.at("template"), &at, errors);
     lasting_template(spec.at("template"), "ReplicationController", &at, errors);
 }
 

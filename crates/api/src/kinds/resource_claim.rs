@@ -6,9 +6,9 @@
 
 use super::formats::{dns_label, dns_subdomain};
 use super::pod::scheduling::node_selector;
-use super::pod::volume_sources::csi_driver_name;
+use super::pod::volume_sources::{csi_driver_name, driver_name};
 use super::read::{Read, copy, default_zero, each_mut, same, with_mut};
-use super::{Generation, Rules, StatusRule, Subresource, resources};
+use super::{Generation, Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::value::Value;
 use crate::{meta, names};
@@ -92,7 +92,7 @@ fn unique(list: &[Value], key: &str, at: &Path<'_>, errors: &mut FieldErrors) {
         let value = if key.is_empty() { item } else { item.at(key) };
         let earlier = |other: &Value| if key.is_empty() { other == value } else { other.at(key) == value };
         if list[..index].iter().any(earlier) {
-            errors.duplicate(&at.index(index), value);
+            errors.duplicate(&at.index(index), item);
         }
     }
 }
@@ -269,7 +269,7 @@ fn configuration(config: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     if opaque.is_null() {
         return errors.required(&at, "");
     }
-    csi_driver_name(opaque.str_at("driver"), &at.child("driver"), errors);
+    driver_name(opaque.str_at("driver"), &at.child("driver"), errors);
     match opaque.at("parameters") {
         Value::Null => errors.required(&at.child("parameters"), ""),
         Value::Object(_) => {}
@@ -280,8 +280,17 @@ fn configuration(config: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
 fn validate_class(spec: &Value, errors: &mut FieldErrors) {
     selectors(spec, &SPEC, errors);
     items(spec.array_at("config"), LISTS_MAX, &SPEC.child("config"), errors, &mut configuration);
-    if let Some(name) = spec.at("extendedResourceName").as_str().filter(|name| !resources::is_extended(name)) {
-        errors.invalid(&SPEC.child("extendedResourceName"), name, "must be a valid extended resource name");
+    if let Some(name) = spec.at("extendedResourceName").as_str() {
+        let at = SPEC.child("extendedResourceName");
+        if !name.contains('/') {
+            errors.invalid(&at, name, "a name must be a domain-prefixed path, such as 'example.com/my-prop'");
+        } else if name.contains("kubernetes.io/") {
+            errors.invalid(&at, name, "must not have \"kubernetes.io/\" domain");
+        }
+        if name.starts_with("requests.") {
+            errors.invalid(&at, name, "must not have \"requests.\" prefix");
+        }
+        errors.invalid_each(&at, name, names::label_key(&format!("requests.{name}")));
     }
 }
 
@@ -322,7 +331,7 @@ fn validate_allocation(allocation: &Value, claim: &Value, at: &Path<'_>, errors:
     let results = allocation.array_at("devices.results");
     items(results, LISTS_MAX, &at_devices.child("results"), errors, &mut |result, at, errors| {
         request_reference(result.str_at("request"), &known, &at.child("request"), errors);
-        csi_driver_name(result.str_at("driver"), &at.child("driver"), errors);
+        driver_name(result.str_at("driver"), &at.child("driver"), errors);
         pool_name(result.str_at("pool"), &at.child("pool"), errors);
         dns_label(result.str_at("device"), &at.child("device"), errors);
     });
@@ -401,7 +410,7 @@ mod tests {
             create(&DEVICE_CLASS, false, class).unwrap_err(),
             [
                 "spec.selectors[0].cel: Required value",
-                r#"spec.extendedResourceName: Invalid value: "cpu": must be a valid extended resource name"#
+                r#"spec.extendedResourceName: Invalid value: "cpu": a name must be a domain-prefixed path, such as 'example.com/my-prop'"#
             ]
         );
     }

@@ -1,6 +1,6 @@
 //! ResourceQuota.
 
-use super::read::Read;
+use super::read::{Read, as_internal};
 use super::resources::{self, is_standard_quota, quantity, quantity_value, quota_name};
 use super::{Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
@@ -73,12 +73,21 @@ fn validate_spec(spec: &Value, errors: &mut FieldErrors) {
             errors.invalid(&at.child("scopeName"), scope, "unsupported scope");
         }
         for _ in 0..does_not_fit(scope) {
-            errors.invalid(&at, spec.at("scopeSelector"), "unsupported scope applied to resource");
+            errors.invalid(&at, shown(spec.at("scopeSelector")), "unsupported scope applied to resource");
         }
         validate_operator(requirement, scope, &at, errors);
     }
     let names: Vec<&str> = requirements.iter().map(|requirement| requirement.str_at("scopeName")).collect();
     conflicts(&names, scopes, &at, errors);
+}
+
+/// A scope selector as Go's types name it.
+fn shown(selector: &Value) -> Value {
+    let fields =
+        [("ScopeName", "scopeName", "".into()), ("Operator", "operator", "".into()), ("Values", "values", Value::Null)];
+    let requirements = selector.array_at("matchExpressions").iter();
+    let requirements: Vec<Value> = requirements.map(|requirement| as_internal(requirement, &fields)).collect();
+    crate::value::Map::from_iter([("MatchExpressions", requirements)]).into()
 }
 
 fn validate_operator(requirement: &Value, scope: &str, at: &Path<'_>, errors: &mut FieldErrors) {

@@ -206,11 +206,37 @@ fn validate_device(device: &Value, old: Option<&Value>, per_device: bool, at: &P
     }
 }
 
+/// `1.2.3`, `1.2.3-rc.1`, `1.2.3+build.5`.
+fn is_semantic_version(text: &str) -> bool {
+    let is_number = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
+    };
+    let is_word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let is_release = |text: &str| is_number(text) || (is_word(text) && !text.bytes().all(|b| b.is_ascii_digit()));
+    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
+    let (core, release) = text.split_once('-').map_or((text, None), |(text, release)| (text, Some(release)));
+    core.split('.').count() == 3
+        && core.split('.').all(is_number)
+        && release.is_none_or(|release| release.split('.').all(is_release))
+        && build.is_none_or(|build| build.split('.').all(is_word))
+}
+
 fn validate_attribute(attribute: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
-    const KINDS: [&str; 8] = ["bool", "int", "string", "version", "bools", "ints", "strings", "versions"];
-    for field in ["string", "version"] {
-        if attribute.len_at(field) > ATTRIBUTE_BYTES_MAX {
-            errors.too_long(&at.child(field), ATTRIBUTE_BYTES_MAX);
+    const KINDS: [&str; 8] = ["int", "bool", "string", "version", "ints", "bools", "strings", "versions"];
+    for (one, many) in [("string", "strings"), ("version", "versions")] {
+        let mut text = |text: &str, at: &Path<'_>| {
+            if one == "version" && !is_semantic_version(text) {
+                errors.invalid(at, text, "must be a string compatible with semver.org spec 2.0.0");
+            }
+            if text.len() > ATTRIBUTE_BYTES_MAX {
+                errors.too_long(at, ATTRIBUTE_BYTES_MAX);
+            }
+        };
+        if let Some(one_text) = attribute.at(one).as_str() {
+            text(one_text, &at.child(one));
+        }
+        for (index, one_text) in attribute.strings(many).enumerate() {
+            text(one_text, &at.child(many).index(index));
         }
     }
     for field in &KINDS[4..] {
@@ -218,10 +244,12 @@ fn validate_attribute(attribute: &Value, at: &Path<'_>, errors: &mut FieldErrors
             errors.invalid(&at.child(field), attribute.at(field), "must not be empty if specified");
         }
     }
-    match KINDS.iter().filter(|kind| attribute.has(kind)).count() {
+    let set: Vec<&str> = KINDS.into_iter().filter(|kind| attribute.has(kind)).collect();
+    let all = "`int`, `bool`, `string`, `version`, `ints`, `bools`, `strings`, `versions`";
+    match set.len() {
         1 => {}
-        0 => errors.invalid(at, "", "exactly one value must be specified"),
-        _ => errors.invalid(at, attribute, "exactly one value must be specified"),
+        0 => errors.invalid(at, "", format!("must specify one of: {all}")),
+        _ => errors.invalid(at, format!("{{{}}}", set.join(", ")), format!("must specify exactly one of: {all}")),
     }
 }
 
@@ -272,7 +300,7 @@ mod tests {
         r#"spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set"#)]
     #[case(json!({"devices": [{"name": "a"}, {"name": "a"}]}), r#"spec.devices[1]: Duplicate value: "a""#)]
     #[case(json!({"devices": [{"name": "a", "attributes": {"x": {"int": 1, "bool": true}}}]}),
-        r#"spec.devices[0].attributes[x]: Invalid value: {"bool":true,"int":1}: exactly one value must be specified"#)]
+        r#"spec.devices[0].attributes[x]: Invalid value: "{int, bool}": must specify exactly one of: `int`, `bool`, `string`, `version`, `ints`, `bools`, `strings`, `versions`"#)]
     #[case(json!({"pool": {"name": "p", "resourceSliceCount": 0}}),
         "spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero")]
     #[case(json!({"devices": [{"name": "a", "taints": [{"key": "k", "effect": "Burn"}]}]}),

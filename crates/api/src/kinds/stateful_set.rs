@@ -1,7 +1,7 @@
 //! StatefulSet and ControllerRevision.
 
 use super::pod::{defaults, template};
-use super::read::{Read, default_to, default_zero, each_mut, same};
+use super::read::{Read, as_internal, default_to, default_zero, each_mut, same};
 use super::workload::{
     SPEC, STATUS, amount, at_most, at_most_100_percent, collision_count, counts, int_or_percent, required_selector,
     selector_matches_template, template_warnings,
@@ -88,7 +88,11 @@ fn defaults_of(set: &mut Value) {
     default_to(set, "spec.replicas", 1i64);
     default_to(set, "spec.revisionHistoryLimit", 10i64);
     defaults::template(set, "spec.template");
-    each_mut(set, "spec.volumeClaimTemplates", persistent_volume_claim::RULES.defaults);
+    each_mut(set, "spec.volumeClaimTemplates", |claim| {
+        default_zero(claim, "kind", "PersistentVolumeClaim");
+        default_zero(claim, "apiVersion", "v1");
+        (persistent_volume_claim::RULES.defaults)(claim);
+    });
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut FieldErrors) {
@@ -160,13 +164,14 @@ fn add_claim_volumes(template: &mut Value, claims: &[Value]) {
         return;
     }
     let mut volumes: Vec<Value> = Vec::new();
-    for name in claims.iter().map(|claim| claim.str_at("metadata.name")) {
+    let names: std::collections::BTreeSet<_> = claims.iter().map(|claim| claim.str_at("metadata.name")).collect();
+    for name in names.iter().copied() {
         let mut volume = Value::object();
         volume.set("name", name);
         volume.set("persistentVolumeClaim.claimName", name);
         volumes.push(volume);
     }
-    let claimed = |volume: &Value| claims.iter().any(|claim| claim.str_at("metadata.name") == volume.str_at("name"));
+    let claimed = |volume: &Value| names.contains(volume.str_at("name"));
     volumes.extend(template.array_at("spec.volumes").iter().filter(|volume| !claimed(volume)).cloned());
     template.set("spec.volumes", volumes);
 }
@@ -174,10 +179,14 @@ fn add_claim_volumes(template: &mut Value, claims: &[Value]) {
 fn update_strategy(strategy: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     let at_rolling = at.child("rollingUpdate");
     let rolling = strategy.at("rollingUpdate");
+    let shown = || {
+        let fields = [("Partition", "partition", 0i64.into()), ("MaxUnavailable", "maxUnavailable", Value::Null)];
+        if rolling.is_null() { Value::Null } else { as_internal(rolling, &fields) }
+    };
     match strategy.str_at("type") {
         "" => errors.required(at, ""),
         "OnDelete" if !rolling.is_null() => {
-            errors.invalid(&at_rolling, rolling, "only allowed for updateStrategy 'RollingUpdate'");
+            errors.invalid(&at_rolling, shown(), "only allowed for updateStrategy 'RollingUpdate'");
         }
         "RollingUpdate" if !rolling.is_null() => {
             counts(rolling, &["partition"], &at_rolling, errors);
@@ -191,7 +200,10 @@ fn update_strategy(strategy: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
             }
         }
         "OnDelete" | "RollingUpdate" => {}
-        _ => errors.invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'"),
+        kind => {
+            let strategy = Map::from_iter([("Type", kind.into()), ("RollingUpdate", shown())]);
+            errors.invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'");
+        }
     }
 }
 
@@ -231,7 +243,7 @@ mod tests {
     #[case::policy(json!({"spec.podManagementPolicy": "Wild"}),
         r#"spec.podManagementPolicy: Invalid value: "Wild": must be 'OrderedReady' or 'Parallel'"#)]
     #[case::on_delete(json!({"spec.updateStrategy": {"type": "OnDelete", "rollingUpdate": {"partition": 1}}}),
-        r#"spec.updateStrategy.rollingUpdate: Invalid value: {"partition":1}: only allowed for updateStrategy 'RollingUpdate'"#)]
+        r#"spec.updateStrategy.rollingUpdate: Invalid value: {"Partition":1,"MaxUnavailable":null}: only allowed for updateStrategy 'RollingUpdate'"#)]
     #[case::unavailable(json!({"spec.updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}}}),
         "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: 0: cannot be 0")]
     #[case::ordinals(json!({"spec.ordinals.start": -1}),

@@ -2,7 +2,7 @@
 
 use super::formats::dns_subdomain;
 use super::persistent_volume::validate_inline;
-use super::pod::volume_sources::csi_driver_name;
+use super::pod::volume_sources::driver_name;
 use super::read::{Read, copy};
 use super::{Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
@@ -34,7 +34,7 @@ pub const RULES: Rules = Rules {
 
 fn validate(attachment: &Value, errors: &mut FieldErrors) {
     let (spec, status) = (attachment.at("spec"), attachment.at("status"));
-    csi_driver_name(spec.str_at("attacher"), &SPEC.child("attacher"), errors);
+    driver_name(spec.str_at("attacher"), &SPEC.child("attacher"), errors);
     let at = SPEC.child("source");
     let name = spec.at("source.persistentVolumeName").as_str();
     const EXACTLY_ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";

@@ -57,12 +57,16 @@ pub fn selector_matches_template(
     errors: &mut FieldErrors,
 ) -> bool {
     let Ok(selector) = LabelSelector::from_object(selector) else { return false };
+    labels_match(&selector, template, at_template, errors);
+    true
+}
+
+pub fn labels_match(selector: &LabelSelector, template: &Value, at_template: &Path<'_>, errors: &mut FieldErrors) {
     let labels = template.at("metadata.labels");
     if !selector.is_empty() && !selector.matches_labels(labels) {
         let message = "`selector` does not match template `labels`";
         errors.invalid(&at_template.child("metadata.labels"), labels, message);
     }
-    true
 }
 
 /// The template of pods that run for ever.

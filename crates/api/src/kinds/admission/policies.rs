@@ -63,7 +63,7 @@ fn default_policy(policy: &mut Value) {
 
 /// What policies of both sorts share, up to what they do.
 fn common(spec: &Value, old: Option<&Value>, mutating: bool, errors: &mut FieldErrors) {
-    required_one_of(spec.str_at("failurePolicy"), &FAILURE_POLICIES, &SPEC.child("failurePolicy"), errors);
+    one_of(spec.str_at("failurePolicy"), &FAILURE_POLICIES, &SPEC.child("failurePolicy"), errors);
     if spec.has("paramKind") {
         param_kind(spec.at("paramKind"), &SPEC.child("paramKind"), errors);
     }

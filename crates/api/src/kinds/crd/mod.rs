@@ -123,6 +123,12 @@ fn validate_spec(spec: &Value, old: Option<&Value>, errors: &mut FieldErrors) {
         other => errors.not_supported(&SPEC.child("scope"), other, &["Cluster", "Namespaced"]),
     }
     versions::validate(spec, old, errors);
+    // `spec.version` of old, which upstream still fills in.
+    let first = spec.array_at("versions").first().map_or("", |version| version.str_at("name"));
+    let complaints = names::dns1035_label(first);
+    if !first.is_empty() && !complaints.is_empty() {
+        errors.invalid(&SPEC.child("version"), first, complaints.join(","));
+    }
     for field in ["plural", "singular", "kind", "listKind"] {
         if !spec.at("names").filled(field) {
             errors.required(&SPEC.child("names").child(field), "");

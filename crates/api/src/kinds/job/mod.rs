@@ -35,9 +35,9 @@ const MANAGED_BY_BYTES_MAX: usize = 63;
 pub const RULES: Rules = Rules {
     defaults: |job| {
         default_spec(job, "spec");
-        let labels = job.at("spec.template.metadata.labels").clone();
-        if !labels.is_null() && !job.filled("metadata.labels") {
-            job.set("metadata.labels", labels);
+        // A job not yet prepared gets them later, with the generated ones.
+        if job.filled("metadata.uid") {
+            share_labels(job);
         }
     },
     generation: Generation::Spec,
@@ -46,9 +46,13 @@ pub const RULES: Rules = Rules {
         if !job.flag("spec.manualSelector") {
             generate_selector(job);
         }
+        share_labels(job);
         drop_disabled_fields(job, "spec");
     },
-    prepare_update: |job, _, _| drop_disabled_fields(job, "spec"),
+    prepare_update: |job, _, _| {
+        share_labels(job);
+        drop_disabled_fields(job, "spec");
+    },
     validate: |job, errors| {
         validate_generated_selector(job, errors);
         validate_spec_with_selector(job.at("spec"), errors);
@@ -68,6 +72,14 @@ pub const RULES: Rules = Rules {
 };
 
 /// Defaults of the JobSpec at `path` of a Job.
+/// A job without labels has its pods'.
+fn share_labels(job: &mut Value) {
+    if !job.filled("metadata.labels") && job.filled("spec.template.metadata.labels") {
+        let labels = job.at("spec.template.metadata.labels").clone();
+        job.set("metadata.labels", labels);
+    }
+}
+
 fn default_spec(job: &mut Value, path: &str) {
     job.at_or_insert(path).make_object();
     with_mut(job, path, |spec| {
@@ -207,7 +219,7 @@ pub fn validate_spec(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     }
     match mode {
         "Indexed" => indexed(spec, at, errors),
-        "" | "NonIndexed" => {
+        "NonIndexed" => {
             for field in ["backoffLimitPerIndex", "maxFailedIndexes"].into_iter().filter(|field| spec.has(field)) {
                 errors.invalid(&at.child(field), spec.int(field), "requires indexed completion mode");
             }

@@ -3,7 +3,7 @@
 use super::indexes;
 use crate::field::{FieldErrors, Path};
 use crate::kinds::formats::{one_of, qualified_name};
-use crate::kinds::read::Read;
+use crate::kinds::read::{Read, as_internal};
 use crate::meta::non_negative;
 use crate::value::Value;
 
@@ -24,7 +24,7 @@ pub fn validate(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
             "Indexed" => success_policy(spec, &at.child("successPolicy.rules"), errors),
             _ => {
                 let message = "requires indexed completion mode";
-                errors.invalid(&at.child("successPolicy"), spec.at("successPolicy"), message);
+                errors.invalid(&at.child("successPolicy"), shown(spec.at("successPolicy")), message);
             }
         }
     }
@@ -123,6 +123,14 @@ fn exit_codes(spec: &Value, requirement: &Value, at: &Path<'_>, errors: &mut Fie
     if !codes.is_sorted() {
         errors.invalid(&at, requirement.at("values"), "must be ordered");
     }
+}
+
+/// A success policy as Go's types name it.
+fn shown(policy: &Value) -> Value {
+    let fields =
+        [("SucceededIndexes", "succeededIndexes", Value::Null), ("SucceededCount", "succeededCount", Value::Null)];
+    let rules: Vec<Value> = policy.array_at("rules").iter().map(|rule| as_internal(rule, &fields)).collect();
+    crate::value::Map::from_iter([("Rules", rules)]).into()
 }
 
 fn success_policy(spec: &Value, at: &Path<'_>, errors: &mut FieldErrors) {

@@ -4,7 +4,7 @@ use super::paths;
 use super::spec::{Scope, each_container};
 use crate::field::{FieldErrors, Path};
 use crate::kinds::formats::{number, one_of};
-use crate::kinds::read::Read;
+use crate::kinds::read::{Read, as_internal, with_go_names};
 use crate::names;
 use crate::value::Value;
 
@@ -30,14 +30,33 @@ pub fn container(context: &Value, scope: &Scope<'_>, at: &Path<'_>, errors: &mut
     if context.at("allowPrivilegeEscalation").as_bool() == Some(false) {
         if context.flag("privileged") {
             let message = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-            errors.invalid(at, context, message);
+            errors.invalid(at, shown(context), message);
         }
         for _ in context.strings("capabilities.add").filter(|capability| *capability == "CAP_SYS_ADMIN") {
             let message = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
-            errors.invalid(at, context, message);
+            errors.invalid(at, shown(context), message);
         }
     }
     app_armor(context.at("appArmorProfile"), &at.child("appArmorProfile"), errors);
+}
+
+/// How messages show a container's security context.
+fn shown(context: &Value) -> Value {
+    let fields = [
+        ("Capabilities", "capabilities", Value::Null),
+        ("Privileged", "privileged", Value::Null),
+        ("SELinuxOptions", "seLinuxOptions", Value::Null),
+        ("WindowsOptions", "windowsOptions", Value::Null),
+        ("RunAsUser", "runAsUser", Value::Null),
+        ("RunAsGroup", "runAsGroup", Value::Null),
+        ("RunAsNonRoot", "runAsNonRoot", Value::Null),
+        ("ReadOnlyRootFilesystem", "readOnlyRootFilesystem", Value::Null),
+        ("AllowPrivilegeEscalation", "allowPrivilegeEscalation", Value::Null),
+        ("ProcMount", "procMount", Value::Null),
+        ("SeccompProfile", "seccompProfile", Value::Null),
+        ("AppArmorProfile", "appArmorProfile", Value::Null),
+    ];
+    as_internal(context, &fields)
 }
 
 /// A pod's.
@@ -150,7 +169,7 @@ fn seccomp(profile: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
     match (kind, profile.has("localhostProfile")) {
         ("Localhost", false) => errors.required(&at, "must be set when seccomp type is Localhost"),
         ("Localhost", true) => paths::descending(profile.str_at("localhostProfile"), &at, errors),
-        (_, true) => errors.invalid(&at, profile, "can only be set when seccomp type is Localhost"),
+        (_, true) => errors.invalid(&at, with_go_names(profile), "can only be set when seccomp type is Localhost"),
         (_, false) => {}
     }
 }

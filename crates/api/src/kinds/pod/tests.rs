@@ -57,7 +57,7 @@ fn pod(change: serde_json::Value) -> Value {
     r#"spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Unsupported value: "metadata.labels": supported values: "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs""#)]
 #[case::env_label(json!({"c.env": [{"name": "a", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}}]}), "")]
 #[case::privileged_without_escalation(json!({"c.securityContext": {"privileged": true, "allowPrivilegeEscalation": false}}),
-    r#"spec.containers[0].securityContext: Invalid value: {"allowPrivilegeEscalation":false,"privileged":true}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"#)]
+    r#"spec.containers[0].securityContext: Invalid value: {"Capabilities":null,"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,"RunAsGroup":null,"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,"AllowPrivilegeEscalation":false,"ProcMount":null,"SeccompProfile":null,"AppArmorProfile":null}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true"#)]
 #[case::user(json!({"spec.securityContext": {"runAsUser": -1}}),
     "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive")]
 #[case::toleration(json!({"spec.tolerations": [{"operator": "Equal"}]}),

@@ -263,13 +263,22 @@ pub fn local(source: &Value, at: &Path<'_>, errors: &mut FieldErrors) {
 }
 
 pub fn csi_driver_name(name: &str, at: &Path<'_>, errors: &mut FieldErrors) {
+    driver_named(name, names::dns1123_subdomain(&name.to_lowercase()), at, errors);
+}
+
+/// The same where upstream declares it: the message differs.
+pub fn driver_name(name: &str, at: &Path<'_>, errors: &mut FieldErrors) {
+    driver_named(name, names::dns1123_subdomain_caseless(name), at, errors);
+}
+
+fn driver_named(name: &str, complaints: names::Complaints, at: &Path<'_>, errors: &mut FieldErrors) {
     if name.is_empty() {
         return errors.required(at, "");
     }
     if name.len() > CSI_DRIVER_BYTES_MAX {
         errors.too_long(at, CSI_DRIVER_BYTES_MAX);
     }
-    errors.invalid_each(at, name, names::dns1123_subdomain(&name.to_lowercase()));
+    errors.invalid_each(at, name, complaints);
 }
 
 /// A secret in a namespace, both named.
