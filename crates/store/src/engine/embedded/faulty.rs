@@ -30,6 +30,8 @@ struct State {
     /// Operations that change something until the power goes.
     fuse: Option<u64>,
     failing_syncs: u64,
+    /// Every sync of the file of this name fails.
+    failing_name: Option<String>,
     syncs_held: bool,
     syncs_waiting: u64,
     pub(crate) syncs: u64,
@@ -98,6 +100,7 @@ impl Disk {
             capacity: u64::MAX,
             fuse: None,
             failing_syncs: 0,
+            failing_name: None,
             syncs_held: false,
             syncs_waiting: 0,
             syncs: 0,
@@ -120,6 +123,7 @@ impl Disk {
         state.cycle += 1;
         state.fuse = None;
         state.failing_syncs = 0;
+        state.failing_name = None;
         state.lose_what_was_not_synced();
         drop(state);
         self.hold_syncs(false);
@@ -128,6 +132,11 @@ impl Disk {
     /// The next syncs of files fail; what they should have made durable may or may not be.
     pub(crate) fn fail_syncs(&self, count: u64) {
         self.state().failing_syncs = count;
+    }
+
+    /// All syncs of this file fail.
+    pub(crate) fn fail_syncs_of(&self, name: &str) {
+        self.state().failing_name = Some(name.to_owned());
     }
 
     /// Syncs do not return until they are released.
@@ -357,9 +366,10 @@ impl File for OpenFile {
         let mut guard = self.disk.change(self.cycle)?;
         let state = &mut *guard;
         state.syncs += 1;
+        let named = state.failing_name.as_ref().is_some_and(|name| state.names.get(name) == Some(&self.inode));
         let inode = &mut state.inodes[self.inode];
-        if state.failing_syncs > 0 {
-            state.failing_syncs -= 1;
+        if named || state.failing_syncs > 0 {
+            state.failing_syncs = state.failing_syncs.saturating_sub(1);
             // The pages count as clean now, whether or not they got there.
             inode.settle(&mut state.random);
             return Err(io::Error::other("input/output error"));

@@ -176,6 +176,8 @@ impl Recovery<'_> {
     /// Reads the log behind the checkpoint and leaves its end clean.
     fn replay(&mut self, segments: BTreeMap<u32, Arc<dyn File>>, catalog: &mut Catalog) -> Result<u64, OpenError> {
         let last = segments.keys().next_back().copied();
+        let empty_after = self.empty_newest(&segments)?;
+        let before_last = segments.keys().rev().nth(1).copied();
         let (mut grown, mut expected) = (0, None);
         for (id, file) in segments {
             let name = segment::name(id);
@@ -184,18 +186,35 @@ impl Recovery<'_> {
                 self.drop_unfinished(&*file, &name, Some(id) == last)?;
                 continue;
             };
+            if Some(id) == last && header.after < self.revision && empty_after.is_some() {
+                // It could not be made, the log went on without it, and its removal was lost with the power.
+                self.files.remove(&name).map_err(io)?;
+                continue;
+            }
             if header.id != id || header.after != self.revision || expected.is_some_and(|expected| expected != id) {
                 let reason =
                     format!("goes on after revision {}, but the log before ends at {}", header.after, self.revision);
                 return Err(corrupt(name, 0, reason));
             }
             let segment = Segment::new(file.clone(), &header, header.end);
-            let end = self.segment(&segment, header.end, &name, Some(id) == last)?;
+            // An empty newest segment may be one that could not be made: then the one before was written on.
+            let may_tear = if Some(id) == last { Some(0) } else { empty_after.filter(|_| Some(id) == before_last) };
+            let end = self.segment(&segment, header.end, &name, may_tear)?;
             grown += end;
             expected = Some(id + 1);
             catalog.segments.insert(id, segment);
         }
         Ok(grown)
+    }
+
+    /// If the newest segment has no frames: the revision it would go on after, 0 if not even its header is whole.
+    fn empty_newest(&self, segments: &BTreeMap<u32, Arc<dyn File>>) -> Result<Option<Revision>, OpenError> {
+        let Some((id, file)) = segments.last_key_value() else { return Ok(None) };
+        let io = |error| named(&segment::name(*id), error);
+        let Some(header) = segment::header(&**file).map_err(io)? else { return Ok(Some(0)) };
+        let mut frames = Frames::new(&**file, header.nonce, header.end);
+        let empty = frames.next().map_err(io)?.is_err() && frames.another_behind().map_err(io)?.is_none();
+        Ok(empty.then_some(header.after))
     }
 
     /// A segment whose header is not whole was being made when the power went: it holds nothing.
@@ -208,7 +227,14 @@ impl Recovery<'_> {
         self.files.remove(name).map_err(|error| named(name, error))
     }
 
-    fn segment(&mut self, segment: &Segment, start: u64, name: &str, is_last: bool) -> Result<u64, OpenError> {
+    /// Reads one segment. It may end torn if that loses nothing: if `may_tear` is no revision that it should have.
+    fn segment(
+        &mut self,
+        segment: &Segment,
+        start: u64,
+        name: &str,
+        may_tear: Option<Revision>,
+    ) -> Result<u64, OpenError> {
         let io = |error| named(name, error);
         let mut frames = Frames::new(&*segment.file, segment.nonce, start);
         loop {
@@ -219,7 +245,7 @@ impl Recovery<'_> {
                         .map_err(|reason| corrupt(name.to_owned(), frame.offset, reason))?;
                     segment.advance(before, frame.offset, frames.offset);
                 }
-                Err(End::Clean) if !is_last => return Ok(frames.offset),
+                Err(End::Clean) if may_tear.is_none() => return Ok(frames.offset),
                 Err(end) => {
                     let offset = frames.offset;
                     if end == End::Torn
@@ -231,7 +257,7 @@ impl Recovery<'_> {
                             format!("a damaged frame, whole ones follow at {behind}"),
                         ));
                     }
-                    if !is_last {
+                    if may_tear.is_none_or(|least| self.revision < least) {
                         return Err(corrupt(name.to_owned(), offset, "a damaged frame, and later segments follow"));
                     }
                     // Nothing may be written behind it as long as it is there.
