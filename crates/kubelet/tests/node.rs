@@ -386,8 +386,18 @@ async fn containers_are_kept_in_their_bounds() {
     };
     let read = std::fs::read_to_string(cgroups.file("cpu", &format!("{path}/{}", found.id), file).unwrap()).unwrap();
     assert_eq!(read.trim(), quota);
-    let summary = kubelet.stats().await.unwrap();
-    let used = summary.pods.iter().find(|used| used.pod.metadata.name.as_deref() == Some("bound")).unwrap();
+    // The runtime is listed once a second: what has just started shows a moment later.
+    let counted = async {
+        loop {
+            let pods = kubelet.stats().await.unwrap().pods;
+            let found = pods.into_iter().find(|used| used.pod.metadata.name.as_deref() == Some("bound"));
+            if let Some(found) = found.filter(|found| found.containers.len() == 2) {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    let used = tokio::time::timeout(std::time::Duration::from_secs(20), counted).await.unwrap();
     let names: Vec<_> = used.containers.iter().map(|container| container.name.as_str()).collect();
     assert_eq!(names, ["limited", "tight"]);
     assert!(
