@@ -119,6 +119,37 @@ async fn services_get_addresses_and_give_them_back() {
     services.create_tree(tree(&body.replace("\"s\"", "\"t\"")), &options).await.unwrap();
 }
 
+/// Nobody grants what they don't hold, but the server's own administrators.
+#[tokio::test]
+async fn rights_can_not_be_raised() {
+    const ROLES: Resource = Resource::fixed("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false);
+    const BINDINGS: Resource =
+        Resource::fixed("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", false);
+    let server = server().await;
+    let (admin, options) = (admin(&server), WriteOptions::default());
+    let role = r#"{"metadata":{"name":"writer"},"rules":[{"apiGroups":["rbac.authorization.k8s.io"],"resources":["clusterroles"],"verbs":["create"]}]}"#;
+    admin.all(&ROLES).create_tree(tree(role), &options).await.unwrap();
+    let binding = r#"{"metadata":{"name":"writer"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"writer"},"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"mallory"}]}"#;
+    admin.all(&BINDINGS).create_tree(tree(binding), &options).await.unwrap();
+    let mallory = server.client(UserInfo::authenticated("mallory", &[]));
+    let everything = r#"{"metadata":{"name":"all"},"rules":[{"apiGroups":["*"],"resources":["*"],"verbs":["*"]}]}"#;
+    let refused = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        loop {
+            let error = mallory.all(&ROLES).create_tree(tree(everything), &options).await.unwrap_err();
+            // The new binding takes a moment to be known.
+            if !error.to_string().contains("cannot create resource") {
+                return error;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let refused = refused.await.unwrap();
+    assert!(
+        refused.is_forbidden() && refused.to_string().contains("attempting to grant RBAC permissions"),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn who_may_not_is_told_so() {
     let server = server().await;

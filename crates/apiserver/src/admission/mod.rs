@@ -5,6 +5,7 @@
 //! same order. The order is upstream's `AllOrderedPlugins` (pkg/kubeapiserver/options/plugins.go).
 
 mod defaults;
+mod escalation;
 pub mod lookup;
 mod namespace;
 mod node;

@@ -1,7 +1,7 @@
 //! The chain's rows, in upstream's order.
 
 use super::{Admission, Operation, Plugin};
-use super::{defaults, namespace, node, priority, service_account};
+use super::{defaults, escalation, namespace, node, priority, service_account};
 
 const WRITES: &[Operation] = &[Operation::Create, Operation::Update];
 const CREATES: &[Operation] = &[Operation::Create];
@@ -42,6 +42,10 @@ const STORAGE_OBJECT_IN_USE_PROTECTION: Plugin = Plugin {
 const DEFAULT_INGRESS_CLASS: Plugin =
     Plugin { name: "DefaultIngressClass", operations: CREATES, mutate: Some(defaults::ingress_class), validate: None };
 
+/// No plugin upstream but part of the roles' own storage: nobody may grant what they don't hold.
+const ROLE_ESCALATION: Plugin =
+    Plugin { name: "RoleEscalation", operations: WRITES, mutate: None, validate: Some(escalation::check_write) };
+
 /// The plugins that are on by default.
 pub fn chain() -> Admission {
     Admission::new(vec![
@@ -54,5 +58,6 @@ pub fn chain() -> Admission {
         &DEFAULT_STORAGE_CLASS,
         &STORAGE_OBJECT_IN_USE_PROTECTION,
         &DEFAULT_INGRESS_CLASS,
+        &ROLE_ESCALATION,
     ])
 }
