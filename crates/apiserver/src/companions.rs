@@ -36,6 +36,11 @@ impl Companion {
     }
 }
 
+/// Whether objects of this resource bring anything along.
+pub fn has_any(served: &Served) -> bool {
+    (served.group(), served.plural()) == ("", "services")
+}
+
 /// Fills in what can be said before validation without taking anything: fields that go together,
 /// and what an update leaves out although the server had chosen it.
 ///

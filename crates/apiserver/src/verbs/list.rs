@@ -85,6 +85,10 @@ pub async fn read(api: &Api, served: &Served, options: &ListOptions, selection: 
             entries.push(entry.clone());
         }
     }
+    if next.is_some() {
+        // The next page finds this state without rebuilding it.
+        api.store.keep(served.prefix(), &snapshot);
+    }
     let continue_token = match &next {
         Some(key) => encode_token(revision as i64, key.strip_prefix(root.as_str()).unwrap_or_default()),
         None => String::new(),

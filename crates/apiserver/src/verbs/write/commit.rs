@@ -47,13 +47,15 @@ const COMPANION_ATTEMPTS_MAX: usize = 32;
 pub async fn commit(
     api: &Api,
     served: &Served,
-    change: Commit<'_>,
+    mut change: Commit<'_>,
     dry_run: bool,
     origin: Arc<Origin>,
 ) -> Result<Written, Failure> {
     let revision = change.current.map_or(0, |entry| entry.mod_revision);
-    for _ in 0..COMPANION_ATTEMPTS_MAX {
-        let mut tree = change.tree.clone();
+    let attempts = if companions::has_any(served) { COMPANION_ATTEMPTS_MAX } else { 1 };
+    for attempt in 1..=attempts {
+        // Only who may have to choose again keeps a copy.
+        let mut tree = if attempt < attempts { change.tree.clone() } else { change.tree.take() };
         // A Service gets its addresses here; other kinds bring nothing along.
         let beside = companions::of(api, served, tree.as_mut(), change.old, dry_run).await?;
         let mut txn = Txn::new().expect_at(change.key, revision).by(origin.clone());

@@ -189,13 +189,15 @@ impl Write<'_> {
         api::managed::keep_times_if_unchanged(&old, &mut new);
         self.validate(Operation::Update, &new, Some(&old)).await?;
         let ends = deletion::ends_with_update(&new, &old) && !policy::is_held(self.served, &new);
-        let change = Commit { key, current: Some(entry), old: Some(&old), tree: (!ends).then(|| new.clone()) };
-        match self.commit(change).await {
-            Ok(_) if ends => Ok(Written::Tree(new)),
-            Err(Failure::Conflict(_)) if conditional => {
+        // The answer to an update that ends the object is what it would have been.
+        let (tree, last) = if ends { (None, Some(new)) } else { (Some(new), None) };
+        let change = Commit { key, current: Some(entry), old: Some(&old), tree };
+        match (self.commit(change).await, last) {
+            (Ok(_), Some(last)) => Ok(Written::Tree(last)),
+            (Err(Failure::Conflict(_)), _) if conditional => {
                 Err(Status::modified(self.served.group_resource(), self.name).into())
             }
-            other => other,
+            (other, _) => other,
         }
     }
 
