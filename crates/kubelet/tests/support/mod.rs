@@ -30,6 +30,7 @@ use kubelet::{
         pause,
     },
     kubelet::Kubelet,
+    runtime::containerd,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -104,7 +105,7 @@ impl Node {
         let socket = self.dir.join("c.sock");
         let mut tries = 0;
         loop {
-            let output = Command::new("ctr")
+            let output = Command::new(program("ctr"))
                 .arg("--address")
                 .arg(&socket)
                 .args(["-n", "k8s.io", "images", "import", "--local"])
@@ -114,7 +115,7 @@ impl Node {
             let output = if output.status.success() {
                 output
             } else {
-                Command::new("ctr")
+                Command::new(program("ctr"))
                     .arg("--address")
                     .arg(&socket)
                     .args(["-n", "k8s.io", "images", "import"])
@@ -349,6 +350,15 @@ async fn start_server() -> Server {
     server
 }
 
+/// `KUBELET_TEST_RUNTIME` is a folder with another containerd, its shim, `ctr` and `runc`.
+fn program_dir() -> Option<PathBuf> {
+    std::env::var_os("KUBELET_TEST_RUNTIME").map(PathBuf::from)
+}
+
+fn program(name: &str) -> PathBuf {
+    program_dir().map_or_else(|| name.into(), |dir| dir.join(name))
+}
+
 fn start_containerd(dir: &Path, bridge: &str) -> Child {
     let at = |name: &str| dir.join(name).display().to_string();
     fs::create_dir_all(dir.join("cni")).unwrap();
@@ -359,39 +369,27 @@ fn start_containerd(dir: &Path, bridge: &str) -> Child {
          "ipam": {"type": "host-local", "dataDir": at("ipam"), "ranges": [[{"subnet": format!("10.{high}.{low}.0/24")}]]}},
         {"type": "portmap", "capabilities": {"portMappings": true}}]});
     fs::write(dir.join("cni/10-test.conflist"), network.to_string()).unwrap();
-    let config = format!(
-        r#"version = 2
-root = "{root}"
-state = "{state}"
-oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp"]
-[grpc]
-  address = "{socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  netns_mounts_under_state_dir = true
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "0"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "native"
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-"#,
-        root = at("root"),
-        state = at("state"),
-        socket = at("c.sock"),
-        pause = pause::NAME,
-        cni = at("cni"),
-    );
-    fs::write(dir.join("config.toml"), config).unwrap();
+    let program = program("containerd");
+    let version = Command::new(&program).arg("--version").output().unwrap();
+    let options = containerd::Options {
+        major: containerd::major_version(&String::from_utf8_lossy(&version.stdout)).unwrap(),
+        root: dir.join("root"),
+        state: dir.join("state"),
+        socket: dir.join("c.sock"),
+        snapshotter: "native".into(),
+        sandbox_image: pause::NAME.into(),
+        cni_bin_dir: "/usr/lib/cni".into(),
+        cni_conf_dir: dir.join("cni"),
+        runc: program_dir().map(|dir| dir.join("runc")),
+        registry_dir: None,
+        handlers: vec!["test-handler".into()],
+    };
+    fs::write(dir.join("config.toml"), containerd::configuration(&options)).unwrap();
     let log = fs::File::create(dir.join("containerd.log")).unwrap();
-    Command::new("containerd")
+    // It looks for its shim there.
+    let path = program_dir().into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    Command::new(&program)
+        .env("PATH", std::env::join_paths(path).unwrap())
         .arg("--config")
         .arg(dir.join("config.toml"))
         .stdout(Stdio::null())
