@@ -7,7 +7,9 @@
 //!
 //! Phases are rows of [`phases::PHASES`]; without any, all run in order.
 
+mod bench;
 mod connect;
+mod load;
 mod measure;
 mod objects;
 mod phases;
@@ -46,12 +48,12 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let target = Target::from_kubeconfig(&arguments.kubeconfig)?;
-        let settings = phases::Settings {
+        let settings = bench::Settings {
             pids: arguments.pids,
             seconds: arguments.seconds,
             runs: arguments.runs.max(1),
             pods: arguments.pods,
         };
-        phases::run(&target, &settings, &arguments.phases).await
+        bench::run(&target, &settings, &arguments.phases).await
     })
 }

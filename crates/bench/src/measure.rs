@@ -29,11 +29,7 @@ const TICKS: f64 = 100.0;
 
 impl Cpu {
     pub fn now(pids: &[u32]) -> Cpu {
-        let of = |pid: &str| {
-            // sum over threads in nanoseconds is finer than stat's ticks, where the kernel has it.
-            fine(pid).unwrap_or_else(|| ticks(pid))
-        };
-        Cpu { server: pids.iter().map(|pid| of(&pid.to_string())).sum(), own: of("self") }
+        Cpu { server: pids.iter().map(|pid| cpu_seconds(&pid.to_string())).sum(), own: cpu_seconds("self") }
     }
 
     /// Server's and own CPU microseconds per operation since then.
@@ -44,17 +40,9 @@ impl Cpu {
     }
 }
 
-/// `schedstat` counts nanoseconds per thread; threads that ended are missing, so runtimes with fixed threads only.
-fn fine(pid: &str) -> Option<f64> {
-    let mut sum = 0u64;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        sum += text.split_whitespace().next()?.parse::<u64>().ok()?;
-    }
-    (sum > 0).then_some(sum as f64 / 1e9)
-}
-
-fn ticks(pid: &str) -> f64 {
+/// User and system time of all threads, those that ended included. The kernel derives it from exact run times,
+/// rounded to ticks: fine for phases of a second.
+fn cpu_seconds(pid: &str) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields: Vec<&str> = after.split_whitespace().collect();

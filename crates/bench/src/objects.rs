@@ -53,3 +53,47 @@ fn pod_spec() -> Value {
         "securityContext": {"runAsNonRoot": true, "runAsUser": 1000},
     })
 }
+
+/// An object as the server answered it, but for its mark: what a client sends back that changes one annotation.
+pub struct Template {
+    before: String,
+    after: String,
+}
+
+// === impl Template ===
+
+impl Template {
+    /// # Errors
+    /// If it is no JSON object with annotations.
+    pub fn of(object: &[u8]) -> Result<Template, Box<dyn std::error::Error + Send + Sync>> {
+        const MARK: &str = "\u{1}mark\u{1}";
+        let mut object: Value = serde_json::from_slice(object)?;
+        let metadata = object["metadata"].as_object_mut().ok_or("an object without metadata")?;
+        // Whatever is there is what it replaces.
+        metadata.remove("resourceVersion");
+        metadata["annotations"]["example.com/mark"] = MARK.into();
+        let text = object.to_string();
+        let (before, after) = text.split_once(r"\u0001mark\u0001").ok_or("the mark is lost")?;
+        Ok(Template { before: before.into(), after: after.into() })
+    }
+
+    pub fn with(&self, mark: usize) -> Bytes {
+        format!("{}{mark}{}", self.before, self.after).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_goes_back_as_it_came_but_for_its_mark_and_revision() {
+        let mut object: Value = serde_json::from_slice(&pod("a", 1)).unwrap();
+        object["metadata"]["resourceVersion"] = "7".into();
+        let sent: Value =
+            serde_json::from_slice(&Template::of(object.to_string().as_bytes()).unwrap().with(42)).unwrap();
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        object["metadata"]["annotations"]["example.com/mark"] = "42".into();
+        assert_eq!(sent, object);
+    }
+}
