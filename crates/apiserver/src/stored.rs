@@ -8,12 +8,15 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use api::codec::protobuf::Envelope;
 use api::codec::{json, protobuf};
-use api::kinds::Rules;
+use api::kinds::{Rules, convert};
+use api::registry::GroupVersion;
 use api::value::Value;
 use bytes::Bytes;
 use store::{Extract, Parts, Record};
 
+use crate::decode::apply_defaults;
 use crate::served::{Catalog, Served};
 
 /// What stands between the kind and the metadata's opening brace.
@@ -118,12 +121,7 @@ impl Extract for Extractor {
         if is_ours(&raw) {
             return raw;
         }
-        let (schema, id) = served.stored_schema();
-        let tree = match raw.starts_with(protobuf::MAGIC) {
-            true => protobuf::decode(schema, id, &raw).map_err(|error| error.to_string()),
-            false => json::parse(&raw).map_err(|error| error.to_string()),
-        };
-        match tree {
+        match read(served, &raw) {
             Ok(mut tree) => encode(&mut tree, served.rules()).0,
             Err(error) => {
                 tracing::warn!(key, %error, "a stored value can't be read");
@@ -131,6 +129,30 @@ impl Extract for Extractor {
             }
         }
     }
+}
+
+/// What another server wrote, as it would read it itself: in the version that we store, with the defaults of today.
+///
+/// Upstream's server gives defaults whenever it decodes what is stored, and stores some kinds in versions that are not
+/// served.
+fn read(served: &Served, raw: &[u8]) -> Result<Value, String> {
+    let (schema, stored) = served.stored_schema();
+    let mut tree = match raw.starts_with(protobuf::MAGIC) {
+        true => {
+            let envelope = Envelope::parse(raw).map_err(|error| error.to_string())?;
+            let id = envelope.builtin_kind().unwrap_or(stored);
+            let mut tree = protobuf::decode_message(schema, id, envelope.raw).map_err(|error| error.to_string())?;
+            envelope.name(&mut tree);
+            tree
+        }
+        false => json::parse(raw).map_err(|error| error.to_string())?,
+    };
+    let from = GroupVersion::parse(tree.str_at("apiVersion")).map_err(|error| error.to_string())?;
+    let to = (served.group(), served.version());
+    convert::convert(&mut tree, (&from.group, &from.version), to, served.kind())?;
+    apply_defaults(&mut tree, served);
+    api::decode::canonicalize(schema, stored, &mut tree).map_err(|error| error.to_string())?;
+    Ok(tree)
 }
 
 /// Whether the bytes have kind, version and metadata in our places.
@@ -197,5 +219,39 @@ mod tests {
         ] {
             assert!(metadata_span(foreign).is_empty());
         }
+    }
+
+    fn enveloped(tree: &str, schema_of: (&str, &str, &str)) -> Bytes {
+        let (group, version, kind) = schema_of;
+        let (schema, id) = crate::served::kind_type(group, version, kind);
+        let mut out = Vec::new();
+        protobuf::encode(schema, id, &json::parse(tree.as_bytes()).unwrap(), &mut out).unwrap();
+        out.into()
+    }
+
+    /// Upstream 1.37 stores some kinds in versions that it does not serve.
+    #[test]
+    fn what_others_store_in_another_version_comes_in_ours() {
+        let extractor = Extractor::new(&Catalog::builtin());
+        let bundle = r#"{"kind":"ClusterTrustBundle","apiVersion":"certificates.k8s.io/v1beta1","metadata":{"name":"a"},"spec":{"trustBundle":"x"}}"#;
+        let raw = enveloped(bundle, ("certificates.k8s.io", "v1", "ClusterTrustBundle"));
+        let ours = extractor.ingest("/registry/clustertrustbundles/a", raw);
+        let expected = bundle.replace("v1beta1", "v1");
+        assert_eq!(ours, expected.as_bytes());
+        let foreign_json = r#"{"metadata":{"name":"a"},"kind":"ClusterTrustBundle","apiVersion":"certificates.k8s.io/v1beta1","spec":{"trustBundle":"x"}}"#;
+        let ours = extractor.ingest("/registry/clustertrustbundles/a", Bytes::from_static(foreign_json.as_bytes()));
+        assert_eq!(ours, expected.as_bytes());
+    }
+
+    /// Protobuf has no place for the kind of a claim template; defaults bring it back, as upstream's reading does.
+    #[test]
+    fn what_others_store_gets_defaults() {
+        let extractor = Extractor::new(&Catalog::builtin());
+        let set = r#"{"kind":"StatefulSet","apiVersion":"apps/v1","metadata":{"name":"a","namespace":"b"},"spec":{"selector":{},"template":{"metadata":{},"spec":{"containers":[]}},"volumeClaimTemplates":[{"metadata":{"name":"d"},"spec":{"resources":{}}}]}}"#;
+        let ours = extractor.ingest("/registry/statefulsets/b/a", enveloped(set, ("apps", "v1", "StatefulSet")));
+        let tree = json::parse(&ours).unwrap();
+        let claim = &tree.array_at("spec.volumeClaimTemplates")[0];
+        assert_eq!((claim.str_at("kind"), claim.str_at("apiVersion")), ("PersistentVolumeClaim", "v1"));
+        assert_eq!(tree.i64_at("spec.replicas"), Some(1));
     }
 }

@@ -89,8 +89,9 @@ fn defaults_of(set: &mut Value) {
     default_to(set, "spec.revisionHistoryLimit", 10i64);
     defaults::template(set, "spec.template");
     each_mut(set, "spec.volumeClaimTemplates", |claim| {
-        default_zero(claim, "kind", "PersistentVolumeClaim");
-        default_zero(claim, "apiVersion", "v1");
+        // Whatever they were called.
+        claim.set("kind", "PersistentVolumeClaim");
+        claim.set("apiVersion", "v1");
         (persistent_volume_claim::RULES.defaults)(claim);
     });
 }

@@ -81,8 +81,10 @@ pub async fn commit(
             Err(CommitError::Conflict { key, current, .. }) if &*key == change.key => {
                 return Err(Failure::Conflict(current));
             }
-            // A companion was taken meanwhile: look for another one.
-            Err(CommitError::Conflict { .. }) => {}
+            // A companion was taken meanwhile, perhaps by another server: look for another one in what it left.
+            Err(CommitError::Conflict { .. }) => {
+                api.store.barrier().await.map_err(|error| Status::unavailable(error.to_string()).retry_after(1))?;
+            }
             Err(error) => return Err(failed(error).into()),
         }
     }
