@@ -7,7 +7,7 @@ use api::user::UserInfo;
 use bytes::Bytes;
 use client::Body;
 use http::header::{ACCEPT, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use hyper::upgrade::OnUpgrade;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -36,6 +36,8 @@ pub struct Context {
     /// When the request came.
     pub now: Timestamp,
     pub method: Method,
+    /// What was asked for, as it was written.
+    pub uri: Uri,
     /// The connection's other life, for requests that ask for one; taken by who upgrades.
     pub upgrade: Mutex<Option<OnUpgrade>>,
     audit_id: String,
@@ -63,6 +65,7 @@ impl Context {
             connection,
             now,
             method: Method::GET,
+            uri: Uri::default(),
             upgrade: Mutex::default(),
             audit_id,
             warnings: Mutex::default(),
@@ -81,6 +84,12 @@ impl Context {
             manager: self.field_manager(manager).into(),
             request: self.audit_id.as_str().into(),
         })
+    }
+
+    /// The host that the client meant; empty where it did not say.
+    pub fn host(&self) -> &str {
+        let named = self.header(http::header::HOST);
+        named.or_else(|| self.uri.authority().map(http::uri::Authority::as_str)).unwrap_or_default()
     }
 
     fn header(&self, name: http::HeaderName) -> Option<&str> {

@@ -29,6 +29,7 @@ mod metrics;
 mod openapi;
 pub mod pipeline;
 pub mod pki;
+mod proxy;
 mod request;
 mod respond;
 mod route;

@@ -62,6 +62,7 @@ impl Pipeline {
         };
         let mut context = Context::new(info, query, parts.headers, user, connection, now);
         context.method = parts.method;
+        context.uri = parts.uri;
         context.upgrade = parking_lot::Mutex::new(upgrade);
         let verb = context.info.verb;
         let answer = match refused {

@@ -235,7 +235,7 @@ where
     Ok(())
 }
 
-fn broken(error: Error) -> io::Error {
+pub(crate) fn broken(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         other => io::Error::other(other),

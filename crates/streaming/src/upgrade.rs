@@ -62,7 +62,8 @@ pub fn switched<B: Default>(headers: HeaderMap) -> Response<B> {
     response
 }
 
-/// Sends one request over a connection, which may change its protocol with the answer.
+/// Sends one request over a connection, which may change its protocol with the answer; to `host`, where the request
+/// does not name another one.
 ///
 /// # Errors
 /// [`SendError`].
@@ -74,7 +75,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if let Ok(host) = HeaderValue::from_str(host) {
-        request.headers_mut().insert(HOST, host);
+        request.headers_mut().entry(HOST).or_insert(host);
     }
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(async move {

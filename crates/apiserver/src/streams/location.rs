@@ -17,7 +17,12 @@ use crate::verbs::get;
 pub struct Node {
     pub host: String,
     pub port: u16,
+    /// Its kubelet takes WebSockets in all their forms; else what it speaks is SPDY.
+    pub takes_web_sockets: bool,
 }
+
+/// What a kubelet declares that [takes WebSockets](Node::takes_web_sockets).
+const WEB_SOCKETS: &str = "ExtendWebSocketsToKubelet";
 
 /// The kubelet's port where a node does not say.
 const KUBELET_PORT: u16 = 10_250;
@@ -29,20 +34,19 @@ const CONTAINERS: [&str; 3] = ["spec.initContainers", "spec.containers", "spec.e
 // === impl Node ===
 
 impl Node {
-    /// `host:port`.
-    pub fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
-    }
-
     fn of(node: &Value) -> Option<Node> {
         let addresses = node.array_at("status.addresses");
         let of_type = |wanted: &&str| addresses.iter().find(|one| one.str_at("type") == *wanted);
         let host = ADDRESS_TYPES.iter().find_map(of_type)?.str_at("address").to_owned();
         let port = node.i64_at("status.daemonEndpoints.kubeletEndpoint.Port").filter(|port| *port > 0);
-        Some(Node { host, port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT) })
+        Some(Node {
+            host,
+            port: port.and_then(|port| u16::try_from(port).ok()).unwrap_or(KUBELET_PORT),
+            takes_web_sockets: node
+                .array_at("status.declaredFeatures")
+                .iter()
+                .any(|one| one.as_str() == Some(WEB_SOCKETS)),
+        })
     }
 }
 
@@ -82,14 +86,21 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
 /// # Errors
 /// The node is gone or says no address.
 pub fn node(api: &Api, pod: &Value) -> Result<Option<Node>, Status> {
-    let name = pod.str_at("spec.nodeName");
-    if name.is_empty() {
-        return Ok(None);
+    match pod.str_at("spec.nodeName") {
+        "" => Ok(None),
+        name => by_name(api, name).map(Some),
     }
+}
+
+/// Where a node's kubelet is.
+///
+/// # Errors
+/// 404 where there is no such node; 500 where it says no address.
+pub fn by_name(api: &Api, name: &str) -> Result<Node, Status> {
     let of = GroupResource { group: "", resource: "nodes" };
     let node = lookup::get(api, "", "nodes", "", name).ok_or_else(|| Status::not_found(of, name))?;
-    let found = Node::of(&node);
-    found.map(Some).ok_or_else(|| Status::internal("no preferred addresses found; known addresses: []"))
+    let nowhere = || Status::new(500, "", "no preferred addresses found; known addresses: []");
+    Node::of(&node).ok_or_else(nowhere)
 }
 
 /// A path with parameters, escaped.
@@ -139,9 +150,10 @@ mod tests {
     fn nodes() {
         let node = tree(
             r#"{"status":{"addresses":[{"type":"Hostname","address":"n"},{"type":"InternalIP","address":"fd00::1"}],
-                "daemonEndpoints":{"kubeletEndpoint":{"Port":1234}}}}"#,
+                "daemonEndpoints":{"kubeletEndpoint":{"Port":1234}},"declaredFeatures":["ExtendWebSocketsToKubelet"]}}"#,
         );
-        assert_eq!(Node::of(&node).unwrap().authority(), "[fd00::1]:1234");
+        let expected = Node { host: "fd00::1".to_owned(), port: 1234, takes_web_sockets: true };
+        assert_eq!(Node::of(&node), Some(expected));
         assert_eq!(Node::of(&tree("{}")), None);
     }
 

@@ -1,10 +1,17 @@
 //! `pods/log`. Upstream: pkg/registry/core/pod/rest/log.go and `LogLocation`.
 
+use std::io;
+use std::pin::pin;
+
 use ::api::field::{FieldErrors, Path};
 use ::api::status::{GroupResource, Status};
 use client::Body;
+use futures::stream;
 use http::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use streaming::upgrade::{is_web_socket, switched};
+use streaming::{channel, reader};
 
 use super::location::{self, target};
 use crate::api::Api;
@@ -28,20 +35,55 @@ pub async fn get(api: &Api, context: &Context, served: &Served) -> Result<Respon
     let container = location::container(&pod, context.query.get("container").unwrap_or_default())?;
     let Some(node) = location::node(api, &pod)? else {
         // Nothing runs yet, and so nothing was said.
-        return Ok(respond::with_body(StatusCode::OK, Body::empty(), "text/plain"));
+        return Ok(nothing());
     };
     let path = format!("/containerLogs/{}/{}/{container}", context.info.namespace, context.info.name);
-    let request = Request::get(target(&path, &params)).body(Body::empty()).map_err(Status::internal)?;
-    let response = api.kubelets.send(&node, request).await?;
+    let path = target(&path, &params);
+    let request = Request::get(&path).body(Body::empty()).map_err(Status::internal)?;
+    let kubelet = api.kubelets.peer(&node)?;
+    let failed = |error| Status::new(500, "", format!("Get \"https://{}{path}\": {error}", kubelet.authority()));
+    let response = kubelet.send(request).await.map_err(failed)?;
     let code = response.status();
     let body = Body::from(response.into_body());
     match code.is_success() {
+        true if is_web_socket(&context.headers) => Ok(as_messages(context, body)),
         true => Ok(respond::with_body(StatusCode::OK, body, "text/plain")),
         false => {
             let said = body.collect(ERROR_BYTES_MAX).await.map_err(Status::internal)?;
             Err(refused(code, &String::from_utf8_lossy(&said), &context.info.name))
         }
     }
+}
+
+fn nothing() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// The log as the messages of a WebSocket; else, what Go's server says of handshakes that are none.
+fn as_messages(context: &Context, body: Body) -> Response<Body> {
+    let refused = |code| {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = code;
+        response
+    };
+    let Some(protocol) = reader::choose(&context.headers) else { return refused(StatusCode::FORBIDDEN) };
+    let accepted = channel::accepted(&context.headers, protocol.name);
+    let (Some(accepted), Some(client)) = (accepted, context.upgrade.lock().take()) else {
+        return refused(StatusCode::BAD_REQUEST);
+    };
+    tokio::spawn(async move {
+        let sent = async {
+            let client = TokioIo::new(client.await.map_err(io::Error::other)?);
+            let pieces = stream::unfold(body, |mut body| async move { Some((body.next_data().await?, body)) });
+            reader::send(client, protocol, pin!(pieces)).await
+        };
+        if let Err(error) = sent.await {
+            tracing::debug!(%error, "a log's stream broke");
+        }
+    });
+    switched(accepted)
 }
 
 /// What becomes of a kubelet's error. Upstream: `GenericHttpResponseChecker`.
@@ -104,7 +146,8 @@ fn params(query: &Query, name: &str) -> Result<Vec<(&'static str, String)>, Stat
     let numbers = [("sinceSeconds", seconds), ("tailLines", tail), ("limitBytes", limit)];
     params.extend(numbers.into_iter().filter_map(|(name, number)| Some((name, number?.to_string()))));
     params.extend(time.map(|time| ("sinceTime", time.to_owned())));
-    params.push(("stream", stream.to_owned()));
+    // What kubelets do by themselves.
+    params.extend((stream != "All").then(|| ("stream", stream.to_owned())));
     Ok(params)
 }
 
@@ -115,7 +158,7 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("follow=true&tailLines=5", Ok("/?follow=true&tailLines=5&stream=All"))]
+    #[case("follow=true&tailLines=5", Ok("/?follow=true&tailLines=5"))]
     #[case("sinceTime=2026-01-01T00:00:00Z&stream=Stderr", Ok("/?sinceTime=2026-01-01T00%3A00%3A00Z&stream=Stderr"))]
     #[case(
         "tailLines=-1",

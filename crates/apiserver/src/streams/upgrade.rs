@@ -2,11 +2,12 @@
 
 use ::api::status::Status;
 use client::Body;
-use http::{Request, Response, StatusCode};
-use streaming::relay::relay;
-use streaming::upgrade::{headers_of, is_upgrade, switched};
+use http::Response;
+use streaming::upgrade::is_upgrade;
 
+use super::join::join;
 use super::location::{self, target};
+use super::translated::Translation;
 use crate::api::Api;
 use crate::context::Context;
 use crate::request::Query;
@@ -34,20 +35,15 @@ pub async fn connect(api: &Api, context: &Context, served: &Served) -> Result<Re
     };
     let unbound = || Status::bad_request(format!("pod {} does not have a host assigned", info.name));
     let node = location::node(api, &pod)?.ok_or_else(unbound)?;
-    let client = context.upgrade.lock().take().filter(|_| is_upgrade(&context.headers));
-    let client = client.ok_or_else(|| Status::bad_request("Upgrade request required"))?;
-    let uri = target(&path, &params(&info.subresource, &context.query));
-    let mut request =
-        Request::builder().method(&context.method).uri(uri).body(Body::empty()).map_err(Status::internal)?;
-    *request.headers_mut() = headers_of(&context.headers);
-    let response = api.kubelets.send(&node, request).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(response.map(Body::from));
+    if !is_upgrade(&context.headers) {
+        return Err(Status::bad_request("Upgrade request required"));
     }
-    let answered = headers_of(response.headers());
-    let kubelet = hyper::upgrade::on(response).await.map_err(Status::internal)?;
-    tokio::spawn(relay(client, kubelet));
-    Ok(switched(answered))
+    let uri = target(&path, &params(&info.subresource, &context.query));
+    let kubelet = api.kubelets.peer(&node)?;
+    match Translation::needed(&node, &info.subresource, context) {
+        Some(translation) => translation.connect(context, &kubelet, &uri).await,
+        None => join(context, &kubelet, &uri).await,
+    }
 }
 
 /// The kubelet's parameters. Upstream: `streamParams`.
