@@ -387,7 +387,8 @@ fn start_containerd(dir: &Path, bridge: &str) -> Child {
     fs::write(dir.join("config.toml"), containerd::configuration(&options)).unwrap();
     let log = fs::File::create(dir.join("containerd.log")).unwrap();
     // It looks for its shim there.
-    let path = program_dir().into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
+    let usual = std::env::var_os("PATH").unwrap();
+    let path = program_dir().into_iter().chain(std::env::split_paths(&usual));
     Command::new(&program)
         .env("PATH", std::env::join_paths(path).unwrap())
         .arg("--config")
