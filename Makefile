@@ -1,5 +1,5 @@
 # The README's two commands come first.
-.PHONY: run test stop bench fmt
+.PHONY: run test stop bench fmt cluster cluster-stop
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
@@ -18,6 +18,17 @@ stop:
 # Puts load on a server of its own and prints the figures of SPECIFICATION.md.
 bench:
 	@scripts/bench
+
+# Starts a cluster of several nodes on this machine, each in namespaces of its own.
+NODES ?= 2
+cluster:
+	@scripts/install run
+	@cargo build --release --quiet --package xebec
+	@scripts/cluster up $(NODES)
+
+# Ends it and removes all that it made.
+cluster-stop:
+	@scripts/cluster down
 
 fmt:
 	cargo fmt --all

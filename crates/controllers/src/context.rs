@@ -32,7 +32,7 @@ pub struct Context {
 }
 
 /// As upstream's: the program's name is the field manager of what its controllers write.
-fn user_agent(controller: &str) -> String {
+pub fn user_agent(controller: &str) -> String {
     format!("kube-controller-manager/{controller}")
 }
 

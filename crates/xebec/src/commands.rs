@@ -3,8 +3,13 @@
 use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::{self, NodeConfigOptions};
+use crate::components::controller_manager::{self, ControllerManagerOptions};
+use crate::components::kubelet::{self, KubeletOptions};
+use crate::components::proxy::{self, ProxyOptions};
+use crate::components::scheduler::{self, SchedulerOptions};
 use crate::demo::{self, DemoOptions};
-use crate::options::ServerOptions;
+use crate::options::{AgentOptions, ServerOptions};
 use crate::server;
 use crate::stop::{self, StopOptions};
 use crate::wait::{self, WaitOptions};
@@ -23,9 +28,21 @@ pub struct Commands {
 #[derive(Subcommand)]
 enum Command {
     /// Everything on one machine in one process.
-    Server(ServerOptions),
+    Server(Box<ServerOptions>),
+    /// A machine that joins a cluster as a node.
+    Agent(Box<AgentOptions>),
+    /// Writes, on the server, what such a machine needs.
+    NodeConfig(NodeConfigOptions),
     /// The API server alone, with its datastore.
-    Apiserver(ServerOptions),
+    Apiserver(Box<ServerOptions>),
+    /// The controllers alone, in the place of kube-controller-manager.
+    ControllerManager(Box<ControllerManagerOptions>),
+    /// The scheduler alone, in the place of kube-scheduler.
+    Scheduler(SchedulerOptions),
+    /// The kubelet alone, in the place of upstream's.
+    Kubelet(Box<KubeletOptions>),
+    /// The service proxy alone, in the place of kube-proxy.
+    Proxy(Box<ProxyOptions>),
     /// Ends a server and removes all that it made on this machine but its data.
     Stop(StopOptions),
     /// Waits until the server is ready and a node with it.
@@ -47,8 +64,17 @@ impl Commands {
             let token = CancellationToken::new();
             end_on_signals(token.clone())?;
             match self.command {
-                Command::Server(options) => server::run(options, server::Parts::all(), token).await,
-                Command::Apiserver(options) => server::run(options, server::Parts::api_only(), token).await,
+                Command::Server(options) => {
+                    let parts = server::Parts::server(&options);
+                    server::run(*options, parts, token).await
+                }
+                Command::Agent(options) => agent::run(*options, token).await,
+                Command::NodeConfig(options) => agent::write_node_config(&options),
+                Command::Apiserver(options) => server::run(*options, server::Parts::api_only(), token).await,
+                Command::ControllerManager(options) => controller_manager::run(*options, token).await,
+                Command::Scheduler(options) => scheduler::run(options, token).await,
+                Command::Kubelet(options) => kubelet::run(*options, token).await,
+                Command::Proxy(options) => proxy::run(*options, token).await,
                 Command::Stop(options) => stop::run(options).await,
                 Command::Wait(options) => wait::run(options).await,
                 Command::Demo(options) => demo::run(options).await,

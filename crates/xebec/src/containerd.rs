@@ -10,6 +10,7 @@ use std::time::Duration;
 use kubelet::cri::{Runtime, v1};
 use kubelet::images::archive::{self, ImageSource};
 use kubelet::images::pause;
+use kubelet::runtime::containerd::{self, Options, major_version};
 use tokio::net::UnixStream;
 
 use crate::commands::Error;
@@ -17,6 +18,7 @@ use crate::machine::Machine;
 
 /// The image of the demo, and of tests that need a shell.
 pub const DEMO_IMAGE: &str = "localhost/xebec/busybox:1";
+const PROGRAM: &str = "containerd";
 /// How long a new containerd may take to answer.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 /// Between two looks at a socket that is not there yet.
@@ -26,7 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// It can't be started, or does not answer.
-pub async fn ensure(machine: &Machine) -> Result<String, Error> {
+pub async fn ensure(machine: &Machine, handlers: &[String]) -> Result<String, Error> {
     let socket = machine.containerd_socket();
     let endpoint = format!("unix://{}", socket.display());
     if UnixStream::connect(&socket).await.is_ok() {
@@ -36,9 +38,9 @@ pub async fn ensure(machine: &Machine) -> Result<String, Error> {
     let dir = machine.below("containerd");
     fs::create_dir_all(&dir)?;
     let config = dir.join("config.toml");
-    fs::write(&config, configuration(machine))?;
+    fs::write(&config, configuration(machine, handlers)?)?;
     let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
-    let mut command = Command::new("containerd");
+    let mut command = Command::new(PROGRAM);
     command.arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     // A group of its own: signals to the server's terminal are not for containers.
     let child = command.process_group(0).spawn().map_err(|error| format!("containerd can't be started: {error}"))?;
@@ -60,38 +62,28 @@ fn reap(mut child: std::process::Child) {
     std::thread::spawn(move || drop(child.wait()));
 }
 
-fn configuration(machine: &Machine) -> String {
-    let at = |name: &str| machine.below("containerd").join(name).display().to_string();
-    format!(
-        r#"version = 2
-root = "{root}"
-state = "{state}"
-oom_score = 0
-disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt", "io.containerd.tracing.processor.v1.otlp"]
-[grpc]
-  address = "{socket}"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{pause}"
-  restrict_oom_score_adj = true
-  disable_apparmor = true
-  netns_mounts_under_state_dir = true
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "0"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
-    conf_dir = "{cni}"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    default_runtime_name = "runc"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-"#,
-        root = at("root"),
-        state = machine.run_dir().join("containerd").display(),
-        socket = machine.containerd_socket().display(),
-        pause = pause::NAME,
-        cni = machine.below("cni/net.d").display(),
-    )
+/// The version of the `containerd` on the path decides the form of its configuration.
+fn configuration(machine: &Machine, handlers: &[String]) -> Result<String, Error> {
+    let printed = Command::new(PROGRAM)
+        .arg("--version")
+        .output()
+        .map_err(|error| format!("{PROGRAM} can't be started: {error}"))?
+        .stdout;
+    let printed = String::from_utf8_lossy(&printed);
+    let major = major_version(&printed).ok_or_else(|| format!("unknown version of containerd: {}", printed.trim()))?;
+    Ok(containerd::configuration(&Options {
+        major,
+        root: machine.below("containerd/root"),
+        state: machine.run_dir().join("containerd"),
+        socket: machine.containerd_socket(),
+        snapshotter: "overlayfs".to_owned(),
+        sandbox_image: pause::NAME.to_owned(),
+        cni_bin_dir: PathBuf::from("/usr/lib/cni"),
+        cni_conf_dir: machine.cni_dir(),
+        runc: None,
+        registry_dir: Some(machine.below("containerd/certs.d")),
+        handlers: handlers.to_vec(),
+    }))
 }
 
 /// Gives the runtime the images that can come from nowhere else. Does nothing the second time.

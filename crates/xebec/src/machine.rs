@@ -39,7 +39,9 @@ const PORT_SETS: u16 = 1_200;
 /// Other instances take their /16 of 10.0.0.0/8 from here on, away from the usual ones.
 const PODS_FIRST: u8 = 130;
 const SERVICES_FIRST: u8 = 180;
-const RANGES: u8 = 50;
+const RANGES_COUNT: u8 = 50;
+/// The file that notes the ranges of the last start.
+const RANGES: &str = "ranges";
 
 // === impl Machine ===
 
@@ -74,7 +76,7 @@ impl Machine {
             }
         };
         let range = |usual: [u8; 4], first: u8| Cidr {
-            base: if default { usual.into() } else { [10, first + hash[6] % RANGES, 0, 0].into() },
+            base: if default { usual.into() } else { [10, first + hash[6] % RANGES_COUNT, 0, 0].into() },
             prefix: 16,
         };
         Ok(Machine {
@@ -101,6 +103,39 @@ impl Machine {
         format!("/xebec-{}", self.instance)
     }
 
+    /// Where the runtime finds its CNI configuration.
+    pub fn cni_dir(&self) -> PathBuf {
+        self.below("cni/net.d")
+    }
+
+    /// The same machine in a cluster with these ranges, where they are given.
+    #[must_use]
+    pub fn with_ranges(self, cluster_cidr: Option<Cidr>, service_cidr: Option<Cidr>) -> Machine {
+        Machine {
+            cluster_cidr: cluster_cidr.unwrap_or(self.cluster_cidr),
+            service_cidr: service_cidr.unwrap_or(self.service_cidr),
+            ..self
+        }
+    }
+
+    /// Notes the ranges for [`Machine::recalled`]: whoever cleans up is not told them again.
+    ///
+    /// # Errors
+    /// The data directory can't be written.
+    pub fn remember(&self) -> std::io::Result<()> {
+        std::fs::create_dir_all(&self.data_dir)?;
+        std::fs::write(self.below(RANGES), format!("{}\n{}\n", self.cluster_cidr, self.service_cidr))
+    }
+
+    /// The machine with the ranges that it last ran with.
+    #[must_use]
+    pub fn recalled(self) -> Machine {
+        let noted = std::fs::read_to_string(self.below(RANGES)).unwrap_or_default();
+        let mut ranges = noted.lines().map(|line| line.parse().ok());
+        let (cluster, service) = (ranges.next().flatten(), ranges.next().flatten());
+        self.with_ranges(cluster, service)
+    }
+
     pub fn below(&self, name: &str) -> PathBuf {
         self.data_dir.join(name)
     }
@@ -114,6 +149,17 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_are_recalled() {
+        let dir = tempfile::tempdir().unwrap();
+        let machine = || Machine::of(dir.path()).unwrap();
+        let usual = machine().service_cidr;
+        assert_eq!(machine().recalled().service_cidr, usual);
+        machine().with_ranges(None, Some("10.1.0.0/16".parse().unwrap())).remember().unwrap();
+        assert_eq!(machine().recalled().service_cidr.to_string(), "10.1.0.0/16");
+        assert_eq!(machine().recalled().cluster_cidr, machine().cluster_cidr);
+    }
 
     #[test]
     fn two_directories_share_nothing() {

@@ -1,7 +1,10 @@
 //! # xebec
 //! Kubernetes as one binary: the command line, configuration and the wiring of the parts.
 
+mod agent;
+mod arguments;
 mod commands;
+mod components;
 mod containerd;
 mod demo;
 mod machine;
@@ -12,6 +15,7 @@ mod signing;
 mod stop;
 mod wait;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,10 +24,21 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let commands = commands::Commands::parse();
+    let commands = match arguments::with_config_file(std::env::args_os()) {
+        Ok(arguments) => commands::Commands::parse_from(arguments),
+        Err(error) => {
+            eprintln!("xebec: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("XEBEC_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     match commands.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,119 +1,92 @@
-//! The node in this process: runtime, pod network, kubelet, service proxy, DNS.
+//! A node in this process: runtime, kubelet, pod network, service proxy.
+//!
+//! The kubelet comes first and registers the node; a controller gives the node its range of pod addresses; the pod
+//! network is made of that, and its CNI configuration is what makes the node Ready.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use api::user::UserInfo;
-use apiserver::launch::Running;
-use apiserver::pki::{CertResolver, Identity};
-use apiserver::settings::Cidr;
-use client::{Given, Informers};
+use client::{Client, Given, Informers};
 use kubelet::images::pause;
+use kubelet::kubelet::Kubelet;
 use kubelet::server::Serving;
-use network::dns;
+use network::instance::Instance;
 use network::pod::{PodNetwork, apply, cni};
-use network::proxy::config::Config as ProxyConfig;
+use network::proxy::address::Cidr;
+use network::proxy::config::{Config as ProxyConfig, NodePortAddresses};
 use network::proxy::nft::NftTool;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Error;
 use crate::containerd;
 use crate::machine::Machine;
-use crate::options::ServerOptions;
+use crate::options::NodeOptions;
 
-/// What the node is started with.
-pub struct Node<'a> {
-    pub machine: &'a Machine,
-    pub options: &'a ServerOptions,
+/// What a node is started with.
+pub struct Node {
+    pub machine: Machine,
+    pub options: NodeOptions,
     pub name: String,
     pub address: IpAddr,
 }
 
-/// How often the kubelet's certificate is looked at; it is renewed long before it ends.
-const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
+/// How a node's parts reach the API server, and how its kubelet proves who it is.
+pub struct Access {
+    /// Acts as `system:node:NAME`.
+    pub kubelet: Client,
+    /// Acts as `system:kube-proxy`.
+    pub proxy: Client,
+    pub serving: Serving,
+}
+
 /// The tenth address of the Services' range, where clients expect DNS.
 const DNS_ADDRESS: u128 = 10;
 
 // === impl Node ===
 
-impl Node<'_> {
+impl Node {
     /// Starts the node's parts; they run until `stop`.
     ///
     /// # Errors
     /// A part can't be started: no runtime, no rights.
-    pub async fn start(
-        &self,
-        running: &Running,
-        parts: &mut JoinSet<()>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    pub async fn start(self, access: Access, parts: &mut JoinSet<()>, stop: &CancellationToken) -> Result<(), Error> {
         let endpoint = match &self.options.container_runtime_endpoint {
             Some(endpoint) => endpoint.clone(),
             None => {
-                let endpoint = containerd::ensure(self.machine).await?;
-                containerd::import_images(self.machine, &endpoint).await?;
+                let endpoint = containerd::ensure(&self.machine, &self.options.runtime_handlers).await?;
+                containerd::import_images(&self.machine, &endpoint).await?;
                 endpoint
             }
         };
-        let network = self.network()?;
-        apply::set_up(&network, &NftTool::default()).await?;
-        cni::write(&network, &self.machine.below("cni/net.d"), &self.machine.below("cni/leases"))?;
-
-        let user = UserInfo::authenticated(format!("system:node:{}", self.name), &["system:nodes"]);
-        let kubelet =
-            kubelet::start(self.kubelet(endpoint), running.client(user), Given::default(), stop.clone()).await?;
-        self.serve_kubelet(&kubelet, running, parts, stop).await?;
-        parts.spawn({
-            let stop = stop.clone();
-            async move {
-                stop.cancelled().await;
-                drop(kubelet);
-            }
-        });
-        self.start_proxy(running, &network, parts, stop);
-        self.start_dns(running, parts, stop);
-        Ok(())
-    }
-
-    /// The kubelet's HTTPS server, with a certificate of the cluster's authority that is renewed in time.
-    async fn serve_kubelet(
-        &self,
-        kubelet: &Arc<kubelet::kubelet::Kubelet>,
-        running: &Running,
-        parts: &mut JoinSet<()>,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
-        let identity = Identity::kubelet_server(&self.name, &[self.address]);
-        let now = Given::default().now().as_second();
-        let certificate = CertResolver::new(&running.pki, "kubelet", identity.clone(), now)?;
-        let serving = Serving { certificate: certificate.clone(), client_ca: running.pki.ca.der().to_vec() };
-        kubelet::server::serve(kubelet.clone(), &serving).await?;
-        let (pki, stop) = (running.pki.clone(), stop.clone());
+        let config = self.kubelet(endpoint);
+        let kubelet = kubelet::start(config, access.kubelet, Given::default(), stop.clone()).await?;
+        kubelet::server::serve(kubelet.clone(), &access.serving).await?;
+        let informers = Informers::new(access.proxy, Given::default());
+        self.start_proxy(&informers, parts, stop)?;
+        let stop = stop.clone();
         parts.spawn(async move {
-            let mut checks = tokio::time::interval(RENEWAL_CHECK);
-            while stop.run_until_cancelled(checks.tick()).await.is_some() {
-                let now = Given::default().now().as_second();
-                if let Err(error) = certificate.renew(&pki, identity.clone(), now) {
-                    tracing::warn!(%error, "the kubelet's certificate could not be renewed; the old one is still good");
-                }
+            let Some(ranges) = stop.run_until_cancelled(pod_ranges(&kubelet)).await else { return };
+            let network = self.network(ranges);
+            if let Err(error) = self.set_up(&network).await {
+                tracing::error!(%error, "the pod network could not be made");
             }
+            apply::keep_routes(&network, &self.name, &informers, stop).await;
+            drop(kubelet);
         });
         Ok(())
     }
 
-    fn network(&self) -> Result<PodNetwork, Error> {
-        let pods = node_range(self.machine.cluster_cidr);
-        Ok(PodNetwork {
-            instance: self.machine.instance.clone(),
-            pod_cidrs: vec![pods.parse()?],
-            cluster_cidrs: vec![self.machine.cluster_cidr.to_string().parse()?],
-            service_cidrs: vec![self.machine.service_cidr.to_string().parse()?],
-            node_ips: vec![self.address],
-            mtu: None,
-        })
+    async fn set_up(&self, network: &PodNetwork) -> Result<(), Error> {
+        apply::set_up(network, &NftTool::default()).await?;
+        cni::write(network, &self.machine.cni_dir(), &self.machine.below("cni/leases"))?;
+        Ok(())
+    }
+
+    fn network(&self, pod_cidrs: Vec<Cidr>) -> PodNetwork {
+        PodNetwork { pod_cidrs, node_ips: vec![self.address], ..cluster_network(&self.machine) }
     }
 
     fn kubelet(&self, endpoint: String) -> kubelet::config::Config {
@@ -125,61 +98,94 @@ impl Node<'_> {
         config.static_pod_path = Some(self.machine.below("manifests"));
         config.cgroup_root = self.machine.cgroup_root();
         config.port = self.machine.ports.kubelet;
-        config.cluster_dns = self.dns_address().iter().map(IpAddr::to_string).collect();
+        config.cluster_dns = dns_address(&self.machine).iter().map(IpAddr::to_string).collect();
+        if let Some(path) = &self.options.resolv_conf {
+            config.resolv_conf = Some(path.clone());
+        }
+        config.node_labels = self.options.node_labels.iter().cloned().collect();
         // On a machine that does other things too, a tenth of a large disk is more than pods need.
         for signal in ["nodefs.available", "imagefs.available"] {
             config.eviction_hard.insert(signal.to_owned(), "5%".to_owned());
         }
-        config.pod_cidr = node_range(self.machine.cluster_cidr);
         // They came with the binary and could be pulled from nowhere.
         config.pinned_images = [pause::NAME, containerd::DEMO_IMAGE].map(str::to_owned).into();
         config
     }
 
-    fn start_proxy(&self, running: &Running, network: &PodNetwork, parts: &mut JoinSet<()>, stop: &CancellationToken) {
-        let mut config = ProxyConfig::new(self.name.clone(), vec![self.address], network.cluster_cidrs.clone());
-        config.service_cidrs = network.service_cidrs.clone();
+    fn start_proxy(
+        &self,
+        informers: &Informers,
+        parts: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let network = self.network(Vec::new());
+        let mut config = ProxyConfig::new(self.name.clone(), vec![self.address], network.cluster_cidrs);
+        config.service_cidrs = network.service_cidrs;
+        config.node_port_addresses = NodePortAddresses::parse(&self.options.nodeport_addresses, &config.node_ips)?;
         let loopback = IpAddr::from([127, 0, 0, 1]);
         config.healthz_bind_address = Some(SocketAddr::new(loopback, self.machine.ports.proxy_healthz));
         config.metrics_bind_address = Some(SocketAddr::new(loopback, self.machine.ports.proxy_metrics));
-        let client = running.client(UserInfo::authenticated("system:kube-proxy", &[]));
-        let informers = Informers::new(client, Given::default());
-        let (instance, stop) = (self.machine.instance.clone(), stop.clone());
-        parts.spawn(async move {
-            if let Err(error) = network::proxy::run::run(config, &instance, NftTool::default(), &informers, stop).await
-            {
-                tracing::error!(%error, "service proxy");
-            }
-        });
-    }
-
-    fn start_dns(&self, running: &Running, parts: &mut JoinSet<()>, stop: &CancellationToken) {
-        let Some(cluster_ip) = self.dns_address() else { return };
-        let config = dns::run::Config {
-            domain: "cluster.local".to_owned(),
-            cluster_ip,
-            listen: SocketAddr::new(self.address, self.machine.ports.dns),
-            node: self.name.clone(),
-            resolv_conf: PathBuf::from("/etc/resolv.conf"),
-            ttl_seconds: dns::run::TTL_SECONDS_DEFAULT,
-        };
-        let client = running.own_client();
-        let informers = Informers::new(client.clone(), Given::default());
-        let stop = stop.clone();
-        parts.spawn(async move {
-            if let Err(error) = dns::run::run(config, client, &informers, stop).await {
-                tracing::error!(%error, "cluster DNS");
-            }
-        });
-    }
-
-    fn dns_address(&self) -> Option<IpAddr> {
-        self.machine.service_cidr.nth(DNS_ADDRESS)
+        spawn_proxy(config, self.machine.instance.clone(), informers.clone(), parts, stop);
+        Ok(())
     }
 }
 
-/// The first /24 (or /64) of the cluster's pods: this machine's, as the first node of its cluster.
-fn node_range(cluster: Cidr) -> String {
-    let bits = if cluster.base.is_ipv4() { 24 } else { 64 };
-    format!("{}/{}", cluster.base, cluster.prefix.max(bits))
+/// Runs the service proxy beside the other parts; it trying to listen where another one does is told, not fatal.
+pub fn spawn_proxy(
+    config: ProxyConfig,
+    instance: Instance,
+    informers: Informers,
+    parts: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let stop = stop.clone();
+    parts.spawn(async move {
+        if let Err(error) = network::proxy::run::run(config, &instance, NftTool::default(), &informers, stop).await {
+            tracing::error!(%error, "service proxy");
+        }
+    });
+}
+
+/// The ranges of addresses that the node's pods get, as soon as the node has them.
+async fn pod_ranges(kubelet: &Arc<Kubelet>) -> Vec<Cidr> {
+    let changed = Arc::new(Notify::new());
+    let notify = changed.clone();
+    kubelet.nodes.subscribe(move |_| notify.notify_one());
+    loop {
+        let ranges: Vec<Cidr> = kubelet
+            .nodes
+            .find("", &kubelet.config.node_name)
+            .and_then(|node| node.view.spec.clone()?.pod_cidrs)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|range| range.parse().ok())
+            .collect();
+        if !ranges.is_empty() {
+            return ranges;
+        }
+        changed.notified().await;
+    }
+}
+
+/// What every machine of the cluster knows of its network.
+pub fn cluster_network(machine: &Machine) -> PodNetwork {
+    let range = |cidr: apiserver::settings::Cidr| Cidr::of(cidr.base, cidr.prefix);
+    PodNetwork {
+        instance: machine.instance.clone(),
+        pod_cidrs: Vec::new(),
+        cluster_cidrs: vec![range(machine.cluster_cidr)],
+        service_cidrs: vec![range(machine.service_cidr)],
+        node_ips: Vec::new(),
+        mtu: None,
+    }
+}
+
+/// Where pods ask for names.
+pub fn dns_address(machine: &Machine) -> Option<IpAddr> {
+    machine.service_cidr.nth(DNS_ADDRESS)
+}
+
+/// The file whose name servers are asked for names outside the cluster.
+pub fn resolv_conf(options: &NodeOptions) -> PathBuf {
+    options.resolv_conf.clone().unwrap_or_else(|| PathBuf::from("/etc/resolv.conf"))
 }

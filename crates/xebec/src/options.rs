@@ -9,6 +9,9 @@ use clap::Args;
 /// What `xebec server` and `xebec apiserver` take.
 #[derive(Args, Clone, Debug)]
 pub struct ServerOptions {
+    /// A YAML file with flags: `secure-port: 7443`, a line each. The command line wins.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
     /// All state lies below this directory.
     #[arg(long, default_value = "/var/lib/xebec", env = "XEBEC_DATA_DIR")]
     pub data_dir: PathBuf,
@@ -33,15 +36,63 @@ pub struct ServerOptions {
     /// Addresses of pods; 10.244.0.0/16 for the default data directory, another range for each other one.
     #[arg(long)]
     pub cluster_cidr: Option<Cidr>,
-    /// A container runtime (unix:///run/containerd/containerd.sock) instead of a private one.
-    #[arg(long)]
-    pub container_runtime_endpoint: Option<String>,
-    /// This machine's name as a node; its host name where not given.
-    #[arg(long)]
-    pub node_name: Option<String>,
     /// Issuer of service-account tokens.
     #[arg(long, default_value = "https://kubernetes.default.svc.cluster.local")]
     pub service_account_issuer: String,
+    /// No node in this process: API server, datastore, controllers, scheduler and cluster DNS only.
+    #[arg(long)]
+    pub disable_agent: bool,
+    #[command(flatten)]
+    pub node: NodeOptions,
+}
+
+/// What a node takes, in `xebec server` and `xebec agent`.
+#[derive(Args, Clone, Debug)]
+pub struct NodeOptions {
+    /// A container runtime (unix:///run/containerd/containerd.sock) instead of a private one.
+    #[arg(long)]
+    pub container_runtime_endpoint: Option<String>,
+    /// Further handlers of the private runtime that RuntimeClasses may name; each is runc under another name.
+    #[arg(long, value_delimiter = ',')]
+    pub runtime_handlers: Vec<String>,
+    /// This machine's name as a node; its host name where not given.
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The node's address; the one that leads to others where not given.
+    #[arg(long)]
+    pub node_ip: Option<IpAddr>,
+    /// Labels of the node when it is registered (zone=a,disk=ssd).
+    #[arg(long, value_delimiter = ',', value_parser = label)]
+    pub node_labels: Vec<(String, String)>,
+    /// The resolv.conf that pods' own are made from; /etc/resolv.conf where not given.
+    #[arg(long)]
+    pub resolv_conf: Option<PathBuf>,
+    /// Where NodePorts answer: ranges, `primary`, `localhost`, `all`. All addresses of the node and 127.0.0.1 where not
+    /// given.
+    #[arg(long, value_delimiter = ',')]
+    pub nodeport_addresses: Vec<String>,
+}
+
+/// What `xebec agent` takes.
+#[derive(Args, Clone, Debug)]
+pub struct AgentOptions {
+    /// A YAML file with flags, a line each. The command line wins.
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// All state of the node lies below this directory.
+    #[arg(long, default_value = "/var/lib/xebec", env = "XEBEC_DATA_DIR")]
+    pub data_dir: PathBuf,
+    /// What `xebec node-config` wrote for this node; DATA_DIR/node where not given.
+    #[arg(long)]
+    pub node_config: Option<PathBuf>,
+    /// Addresses of Services, as the server has them.
+    #[arg(long)]
+    pub service_cluster_ip_range: Option<Cidr>,
+    /// Addresses of pods, as the server has them.
+    #[arg(long)]
+    pub cluster_cidr: Option<Cidr>,
+    #[command(flatten)]
+    pub node: NodeOptions,
 }
 
 // === impl ServerOptions ===
@@ -51,6 +102,21 @@ impl ServerOptions {
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig_out.clone().unwrap_or_else(|| self.data_dir.join("kubeconfig"))
     }
+}
+
+// === impl NodeOptions ===
+
+impl NodeOptions {
+    /// The node's name.
+    pub fn name(&self) -> String {
+        self.node_name.clone().unwrap_or_else(hostname)
+    }
+}
+
+/// `key=value`.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not key=value"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// The machine's name as the kernel has it.

@@ -1,40 +1,48 @@
 //! The server: the parts wired together in one process.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::user::UserInfo;
 use apiserver::authz::Mode;
 use apiserver::launch::{self, Config, Running};
+use apiserver::pki::{CertResolver, Identity};
 use apiserver::server::Datastore;
 use apiserver::settings::Settings;
 use client::transport::SharedTransport;
 use client::transport::local::Local;
 use client::{Given, Informers, SystemClock};
 use controllers::ServiceAccounts;
+use kubelet::server::Serving;
+use network::dns;
+use network::pod::apply;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Error;
 use crate::machine::Machine;
-use crate::node::Node;
+use crate::node::{Access, Node, cluster_network, dns_address, resolv_conf};
 use crate::options::{ServerOptions, hostname, own_address};
 use crate::signing::Signing;
 
 /// Which parts run in this process.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts {
-    /// Controllers and scheduler.
+    /// Controllers, scheduler and cluster DNS.
     pub control_plane: bool,
-    /// Kubelet, proxy, DNS.
+    /// Kubelet, service proxy and pod network.
     pub node: bool,
 }
+
+/// How often the kubelet's certificate is looked at; it is renewed long before it ends.
+const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
 // === impl Parts ===
 
 impl Parts {
-    pub fn all() -> Parts {
-        Parts { control_plane: true, node: true }
+    pub fn server(options: &ServerOptions) -> Parts {
+        Parts { control_plane: true, node: !options.disable_agent }
     }
 
     pub fn api_only() -> Parts {
@@ -48,10 +56,8 @@ impl Parts {
 /// What kept a part from starting.
 pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
     let started = Instant::now();
-    let mut machine = Machine::of(&options.data_dir)?;
-    machine.cluster_cidr = options.cluster_cidr.unwrap_or(machine.cluster_cidr);
-    machine.service_cidr = options.service_cluster_ip_range.unwrap_or(machine.service_cidr);
-    std::fs::create_dir_all(&machine.data_dir)?;
+    let machine = Machine::of(&options.data_dir)?.with_ranges(options.cluster_cidr, options.service_cluster_ip_range);
+    machine.remember()?;
     std::fs::write(machine.pid_file(), std::process::id().to_string())?;
     let config = config(&options, &machine);
     let address = config.settings.advertise_address;
@@ -67,12 +73,24 @@ pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) 
     if parts.control_plane {
         start_controllers(&running, &machine, &mut tasks, &stop)?;
         start_scheduler(&running, &mut tasks, &stop);
+        start_dns(&running, &machine, &options, &mut tasks, &stop);
     }
     if parts.node {
-        let name = options.node_name.clone().unwrap_or_else(hostname);
-        let node = Node { machine: &machine, options: &options, name: name.clone(), address };
-        node.start(&running, &mut tasks, &stop).await?;
+        let name = options.node.name();
+        let node = Node {
+            machine: machine.clone(),
+            options: options.node.clone(),
+            name: name.clone(),
+            address: options.node.node_ip.unwrap_or(address),
+        };
+        let access = access(&running, &node, &mut tasks, &stop)?;
+        node.start(access, &mut tasks, &stop).await?;
         tracing::info!(node = name, started_ms = started.elapsed().as_millis(), "node is started");
+    } else if parts.control_plane {
+        // The API server calls pods (webhooks, proxy), wherever they are.
+        let informers = Informers::new(running.own_client(), Given::default());
+        let (network, stop) = (cluster_network(&machine), stop.clone());
+        tasks.spawn(async move { apply::keep_routes(&network, "", &informers, stop).await });
     }
     running.finished().await;
     tasks.shutdown().await;
@@ -96,7 +114,7 @@ fn start_controllers(
         cluster_cidrs: vec![machine.cluster_cidr.to_string().parse()?],
         service_cidrs: vec![machine.service_cidr.to_string().parse()?],
         root_ca: Some(std::fs::read_to_string(running.pki.path("ca.crt"))?.into()),
-        authority: Some(Arc::new(Signing(running.pki.clone()))),
+        authority: Some(Arc::new(Signing(running.pki.ca.clone()))),
         ..controllers::Config::default()
     };
     tasks.spawn(controllers::run(context, config));
@@ -110,11 +128,64 @@ fn start_scheduler(running: &Running, tasks: &mut JoinSet<()>, stop: &Cancellati
     tasks.spawn(async move { scheduler::run::run(scheduler::run::Config::default(), client, &informers, stop).await });
 }
 
-fn config(options: &ServerOptions, machine: &Machine) -> Config {
-    let advertise = options.advertise_address.unwrap_or_else(|| match options.bind_address.is_unspecified() {
+/// A node in this process goes through the pipeline, and has its serving certificate from the cluster's authority.
+fn access(running: &Running, node: &Node, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Result<Access, Error> {
+    let identity = Identity::kubelet_server(&node.name, &[node.address]);
+    let now = || Given::default().now().as_second();
+    let certificate = CertResolver::new(&running.pki, "kubelet", identity.clone(), now())?;
+    let user = UserInfo::authenticated(format!("system:node:{}", node.name), &["system:nodes"]);
+    let access = Access {
+        kubelet: running.client(user),
+        proxy: running.client(UserInfo::authenticated("system:kube-proxy", &[])),
+        serving: Serving { certificate: certificate.clone(), client_ca: running.pki.ca.der().to_vec() },
+    };
+    let (pki, stop) = (running.pki.clone(), stop.clone());
+    tasks.spawn(async move {
+        let mut checks = tokio::time::interval(RENEWAL_CHECK);
+        while stop.run_until_cancelled(checks.tick()).await.is_some() {
+            if let Err(error) = certificate.renew(&pki, identity.clone(), now()) {
+                tracing::warn!(%error, "the kubelet's certificate could not be renewed; the old one is still good");
+            }
+        }
+    });
+    Ok(access)
+}
+
+fn start_dns(
+    running: &Running,
+    machine: &Machine,
+    options: &ServerOptions,
+    tasks: &mut JoinSet<()>,
+    stop: &CancellationToken,
+) {
+    let Some(cluster_ip) = dns_address(machine) else { return };
+    let config = dns::run::Config {
+        domain: "cluster.local".to_owned(),
+        cluster_ip,
+        listen: SocketAddr::new(advertise_address(options), machine.ports.dns),
+        node: options.node.name(),
+        resolv_conf: resolv_conf(&options.node),
+        ttl_seconds: dns::run::TTL_SECONDS_DEFAULT,
+    };
+    let client = running.own_client();
+    let informers = Informers::new(client.clone(), Given::default());
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        if let Err(error) = dns::run::run(config, client, &informers, stop).await {
+            tracing::error!(%error, "cluster DNS");
+        }
+    });
+}
+
+/// Where others reach this server.
+fn advertise_address(options: &ServerOptions) -> IpAddr {
+    options.advertise_address.unwrap_or_else(|| match options.bind_address.is_unspecified() {
         true => own_address(),
         false => options.bind_address,
-    });
+    })
+}
+
+fn config(options: &ServerOptions, machine: &Machine) -> Config {
     let datastore = match options.datastore_endpoint.is_empty() {
         true => Datastore::Embedded(options.data_dir.join("store")),
         false => Datastore::Etcd(options.datastore_endpoint.clone()),
@@ -131,7 +202,7 @@ fn config(options: &ServerOptions, machine: &Machine) -> Config {
         datastore,
         bind_address: options.bind_address,
         settings: Settings {
-            advertise_address: advertise,
+            advertise_address: advertise_address(options),
             secure_port: options.secure_port,
             service_cluster_ip_range: machine.service_cidr,
             service_node_port_range: (30_000, 32_767),

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use apiserver::pki::csr::{BACKDATE_SECONDS, CertificateRequest, Profile};
 use apiserver::pki::usage::Usages;
-use apiserver::pki::{Pki, PkiError, pem, sign_csr};
+use apiserver::pki::{PkiError, pem, sign_csr};
 use client::{Clock, SystemClock};
 use controllers::certificates::Authority;
 use controllers::certificates::plan::Request;
 
-/// Signs with the key of a directory.
-pub struct Signing(pub Arc<Pki>);
+/// Signs with an authority's key.
+pub struct Signing(pub Arc<apiserver::pki::Authority>);
 
 impl Authority for Signing {
     fn read(&self, request: &[u8]) -> Result<Request, String> {
@@ -36,7 +36,7 @@ impl Authority for Signing {
                 backdate_seconds: BACKDATE_SECONDS,
             };
             let now = SystemClock.now().as_second();
-            Ok(pem::encode("CERTIFICATE", &sign_csr(&der, &self.0.ca, &profile, now)?))
+            Ok(pem::encode("CERTIFICATE", &sign_csr(&der, &self.0, &profile, now)?))
         };
         sign().map_err(|error| error.to_string())
     }

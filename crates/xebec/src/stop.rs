@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use clap::Args;
 use kubelet::cri::{Runtime, v1};
-use network::pod::{PodNetwork, apply, cni};
+use network::pod::{apply, cni};
 use network::proxy::nft::{Nft, NftTool, remove_script};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::commands::Error;
 use crate::machine::{DEFAULT_DATA_DIR, Machine};
+use crate::node::cluster_network;
 
 /// What `xebec stop` takes.
 #[derive(Args, Clone, Debug)]
@@ -34,25 +35,18 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// # Errors
 /// Something could not be removed; the rest was.
 pub async fn run(options: StopOptions) -> Result<(), Error> {
-    let machine = Machine::of(&options.data_dir)?;
+    let machine = Machine::of(&options.data_dir)?.recalled();
     end(&machine.pid_file()).await;
     let pods = remove_pods(&machine).await;
     end(&machine.below("containerd.pid")).await;
     end_shims(&machine).await;
     unmount_below(&[&machine.data_dir, &machine.run_dir()]);
     let nft = NftTool::default();
-    let network = PodNetwork {
-        instance: machine.instance.clone(),
-        pod_cidrs: Vec::new(),
-        cluster_cidrs: Vec::new(),
-        service_cidrs: Vec::new(),
-        node_ips: Vec::new(),
-        mtu: None,
-    };
+    let network = cluster_network(&machine);
     let devices = apply::clean_up(&network, &nft).await;
     let table = machine.instance.table();
     let rules = nft.run(["ip", "ip6"].map(|family| remove_script(&table, family)).concat()).await;
-    let _ = cni::remove(&machine.below("cni/net.d"));
+    let _ = cni::remove(&machine.cni_dir());
     remove_cgroups(&machine.cgroup_root());
     let _ = fs::remove_dir_all(machine.run_dir());
     if options.purge {

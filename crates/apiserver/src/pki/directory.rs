@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::certificate::{self, AltNames, Authority, Template};
 use super::file::{self, PUBLIC, SECRET};
@@ -13,7 +14,7 @@ use super::{PkiError, der, pem};
 pub struct Pki {
     directory: PathBuf,
     /// `ca.crt`, `ca.key`: signs servers, clients and kubelets.
-    pub ca: Authority,
+    pub ca: Arc<Authority>,
     /// `front-proxy-ca.crt`, `front-proxy-ca.key`: signs whom aggregated servers trust to name users.
     pub front_proxy_ca: Authority,
     /// `sa.key`, `sa.pub`: signs service account tokens.
@@ -72,7 +73,7 @@ impl Pki {
     /// # Errors
     /// A file is unreadable or no key or certificate: it is never overwritten then.
     pub fn open(directory: &Path, now: i64) -> Result<Pki, PkiError> {
-        let ca = authority(directory, "ca", "kubernetes", now)?;
+        let ca = Arc::new(authority(directory, "ca", "kubernetes", now)?);
         let front_proxy_ca = authority(directory, "front-proxy-ca", "front-proxy-ca", now)?;
         let key_path = directory.join("sa.key");
         let service_account = match file::read(&key_path)? {
@@ -100,7 +101,12 @@ impl Pki {
     /// The certificate `NAME.crt` with `NAME.key`: as it stands there while it fits and is not due,
     /// else a new one, written there.
     pub fn ensure(&self, name: &str, identity: &Identity, now: i64) -> Result<Issued, PkiError> {
-        let (crt, key) = (self.path(&format!("{name}.crt")), self.path(&format!("{name}.key")));
+        self.ensure_in(&self.directory, name, identity, now)
+    }
+
+    /// As [`Pki::ensure`], in another directory: what a machine needs that has no authority of its own.
+    pub fn ensure_in(&self, directory: &Path, name: &str, identity: &Identity, now: i64) -> Result<Issued, PkiError> {
+        let (crt, key) = (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")));
         if let (Some(certificate), Some(key)) = (file::read(&crt)?, file::read(&key)?)
             && let Some(issued) = self.still_good(&certificate, &key, identity, now)
         {
@@ -218,7 +224,7 @@ impl Identity {
         Identity { names, usages: Usages::server(), ..client }
     }
 
-    fn subject(&self) -> Vec<u8> {
+    pub(super) fn subject(&self) -> Vec<u8> {
         let organizations: Vec<&str> = self.organizations.iter().map(String::as_str).collect();
         der::name(&self.common_name, &organizations)
     }

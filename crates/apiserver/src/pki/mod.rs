@@ -9,6 +9,7 @@
 pub mod certificate;
 pub mod csr;
 pub mod der;
+pub mod files;
 pub mod key;
 pub mod kubeconfig;
 pub mod pem;
@@ -23,5 +24,6 @@ pub use certificate::{AltNames, Authority, Template};
 pub use csr::sign_csr;
 pub use directory::{Identity, Issued, Pki, ServerNames, is_due};
 pub use error::PkiError;
+pub use files::FileCertificate;
 pub use key::PrivateKey;
 pub use serving::{CertResolver, server_config};

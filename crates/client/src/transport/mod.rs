@@ -1,7 +1,9 @@
-//! How requests reach the API server: [`https`] (or plain HTTP), or [`local`], straight into the pipeline.
+//! How requests reach the API server: [`https`] (or plain HTTP), or [`local`], straight into the pipeline;
+//! [`service_account`] puts a token that it asks for itself on top.
 
 pub mod https;
 pub mod local;
+pub mod service_account;
 pub mod tls;
 
 use std::future::Future;

@@ -84,6 +84,26 @@ pub struct KubeletConfiguration {
     #[serde(rename = "failCgroupV1")]
     pub fail_cgroup_v1: Option<bool>,
     pub runtime_request_timeout: Option<String>,
+    pub tls_cert_file: Option<PathBuf>,
+    pub tls_private_key_file: Option<PathBuf>,
+    pub authentication: Authentication,
+}
+
+/// `authentication`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Authentication {
+    /// By client certificate.
+    pub x509: X509,
+}
+
+/// `authentication.x509`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct X509 {
+    /// Who signs clients' certificates.
+    #[serde(rename = "clientCAFile")]
+    pub client_ca_file: Option<PathBuf>,
 }
 
 /// `crashLoopBackOff`.

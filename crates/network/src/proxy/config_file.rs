@@ -7,6 +7,7 @@ use super::address::{Cidr, InvalidCidr};
 use super::config::{Config, LocalDetector, MASQUERADE_BIT_DEFAULT, NodePortAddresses};
 use serde::Deserialize;
 use std::net::{AddrParseError, IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Upstream's ports.
@@ -28,6 +29,14 @@ pub struct KubeProxyConfiguration {
     #[serde(rename = "clusterCIDR")]
     pub cluster_cidr: String,
     pub node_port_addresses: Option<Vec<String>>,
+    pub client_connection: ClientConnection,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct ClientConnection {
+    pub kubeconfig: PathBuf,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
