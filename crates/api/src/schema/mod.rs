@@ -5,10 +5,12 @@
 //! bring a [`Schema`] of their own, made of the same nodes.
 
 mod load;
+mod names;
 mod wire;
 
 use std::collections::HashMap;
 
+use self::names::Names;
 use crate::value::{Key, Value};
 
 pub use load::builtin;
@@ -33,8 +35,7 @@ pub struct Struct {
     /// OpenAPI's name: `io.k8s.api.core.v1.Pod`.
     pub name: Key,
     fields: Vec<Field>,
-    /// Places in `fields`, by name.
-    sorted: Vec<u16>,
+    names: Names,
     /// What the protobuf message holds, by number.
     wire: Vec<Wire>,
     /// Places in `fields` of what Go writes even if it is empty.
@@ -199,11 +200,10 @@ impl Schema {
 impl Struct {
     /// A struct with these fields, in this order; their names are unique.
     pub fn new(name: impl Into<Key>, fields: Vec<Field>) -> Struct {
-        let mut sorted: Vec<u16> = (0..fields.len() as u16).collect();
-        sorted.sort_by(|&a, &b| fields[usize::from(a)].name.cmp(&fields[usize::from(b)].name));
+        let names = Names::new(&fields);
         let wire = wire::tree(&fields);
         let always = (0..fields.len() as u16).filter(|&at| fields[usize::from(at)].is_always_written()).collect();
-        Struct { name: name.into(), fields, sorted, wire, always, atomic: false }
+        Struct { name: name.into(), fields, names, wire, always, atomic: false }
     }
 
     /// The fields in Go's order.
@@ -217,8 +217,7 @@ impl Struct {
 
     /// Where a field stands in [`Struct::fields`].
     pub fn position(&self, name: &str) -> Option<usize> {
-        let found = self.sorted.binary_search_by(|&at| self.fields[usize::from(at)].name.as_str().cmp(name));
-        found.ok().map(|at| usize::from(self.sorted[at]))
+        self.names.find(&self.fields, name)
     }
 
     pub(crate) fn wire(&self) -> &[Wire] {

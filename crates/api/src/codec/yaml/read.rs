@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use granit_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
+use super::plain::may_be_plain_json;
 use super::scalar::{self, Scalar};
 use crate::codec::json::{self, DEPTH_MAX, Duplicates, Parsed};
 use crate::field::go_quote;
@@ -23,6 +24,17 @@ pub fn parse(text: &[u8]) -> Result<Value, YamlError> {
 
 /// The same, and says which keys came more than once.
 pub fn parse_strict(text: &[u8]) -> Result<Parsed, YamlError> {
+    if may_be_plain_json(text)
+        && let Ok(parsed) = json::parse_strict(text)
+        && parsed.duplicates == Duplicates::default()
+    {
+        return Ok(parsed);
+    }
+    read_as_yaml(text)
+}
+
+/// Reads with YAML's parser, whatever the text looks like.
+pub(super) fn read_as_yaml(text: &[u8]) -> Result<Parsed, YamlError> {
     let text = std::str::from_utf8(text).map_err(|_| YamlError("yaml: invalid leading UTF-8 octet".to_owned()))?;
     let mut builder = Builder::default();
     for next in Parser::new_from_str(text) {

@@ -243,10 +243,12 @@ fn hidden_variables(container: &Value, at: &Path<'_>, said: &mut Vec<String>) {
     let variables = container.array_at("env");
     for (index, variable) in variables.iter().enumerate() {
         let (name, value) = (variable.str_at("name"), variable.str_at("value"));
-        let repeated = variables[..index].iter().any(|earlier| earlier.str_at("name") == name);
+        if !variables[..index].iter().any(|earlier| earlier.str_at("name") == name) {
+            continue;
+        }
         // A value that has the earlier one in it extends it.
         let reference = format!("$({name})");
-        if repeated && (variable.has("valueFrom") || value == reference || !value.contains(&reference)) {
+        if variable.has("valueFrom") || value == reference || !value.contains(&reference) {
             said.push(format!(
                 "{}: hides previous definition of {}, which may be dropped when using apply",
                 at.index(index),
@@ -259,45 +261,60 @@ fn hidden_variables(container: &Value, at: &Path<'_>, said: &mut Vec<String>) {
 // === Ports ===
 
 fn ports(spec: &Value, at: &Path<'_>, said: &mut Vec<String>) {
-    let mut seen: Vec<(String, &Value)> = Vec::new();
-    let mut named: Vec<(String, &str)> = Vec::new();
+    let mut seen: Vec<Port<'_>> = Vec::new();
     let mut about_names = Vec::new();
     for list in super::defaults::CONTAINER_LISTS {
-        for (index, container) in spec.array_at(list).iter().enumerate() {
-            let at = at.child(list);
-            let at = at.index(index);
-            let at = at.child("ports");
-            for (index, port) in container.array_at("ports").iter().enumerate() {
-                let field = at.index(index).to_string();
-                port_conflicts(port, &field, &seen, said);
-                let name = port.str_at("name");
-                match named.iter().find(|(_, other)| *other == name) {
-                    _ if name.is_empty() => {}
-                    Some((other, _)) => about_names.push(format!(
+        for (container, one) in spec.array_at(list).iter().enumerate() {
+            for (index, value) in one.array_at("ports").iter().enumerate() {
+                let port = Port { list, container, index, value };
+                port_conflicts(&port, &seen, at, said);
+                let name = value.str_at("name");
+                // Earlier ones of the name have been told of.
+                let other = seen.iter().find(|earlier| !name.is_empty() && earlier.value.str_at("name") == name);
+                if let Some(other) = other {
+                    let (field, other) = (port.field(at), other.field(at));
+                    about_names.push(format!(
                         "{field}: duplicate port name {} with {other}, services and probes that select ports by name \
                          will use {other}",
                         go_quote(name)
-                    )),
-                    None => named.push((field.clone(), name)),
+                    ));
                 }
-                seen.push((field, port));
+                seen.push(port);
             }
         }
     }
     said.extend(about_names);
 }
 
-fn port_conflicts(port: &Value, field: &str, seen: &[(String, &Value)], said: &mut Vec<String>) {
+/// A container's port and where it stands.
+struct Port<'a> {
+    list: &'a str,
+    container: usize,
+    index: usize,
+    value: &'a Value,
+}
+
+impl Port<'_> {
+    /// `spec.containers[0].ports[1]`.
+    fn field(&self, at: &Path<'_>) -> String {
+        format!("{at}.{}[{}].ports[{}]", self.list, self.container, self.index)
+    }
+}
+
+fn port_conflicts(of: &Port<'_>, seen: &[Port<'_>], at: &Path<'_>, said: &mut Vec<String>) {
+    let port = of.value;
     let (ip, host) = (port.str_at("hostIP"), port.int("hostPort"));
     let (number, protocol) = (port.int("containerPort"), port.str_at("protocol"));
     if !ip.is_empty() && host == 0 {
         said.push(format!(
-            "{field}: hostIP set without hostPort: {{Name:{} HostPort:{host} ContainerPort:{number} \
+            "{}: hostIP set without hostPort: {{Name:{} HostPort:{host} ContainerPort:{number} \
              Protocol:{protocol} HostIP:{ip}}}",
+            of.field(at),
             port.str_at("name")
         ));
     }
-    for (other_field, other) in seen {
+    for earlier in seen {
+        let other = earlier.value;
         if other.int("containerPort") != number || other.str_at("protocol") != protocol {
             continue;
         }
@@ -311,7 +328,7 @@ fn port_conflicts(port: &Value, field: &str, seen: &[(String, &Value)], said: &m
         } else {
             continue;
         };
-        said.push(format!("{field}: {relation} port definition with {other_field}"));
+        said.push(format!("{}: {relation} port definition with {}", of.field(at), earlier.field(at)));
     }
 }
 
