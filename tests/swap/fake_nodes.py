@@ -1,7 +1,8 @@
 """Nodes without containers: fake_nodes.py KUBECONFIG COUNT
 
 Registers nodes, keeps their leases, and says of each pod bound to one what a kubelet would: it runs and is ready, a
-pod of a job has succeeded, a pod that is to go is gone. SIGUSR1 makes the last node fall silent."""
+pod of a job has succeeded, a pod that is to go is gone. SIGUSR1 makes the last node fall silent,
+SIGUSR2 lets it speak again."""
 
 import datetime
 import json
@@ -117,14 +118,18 @@ class Nodes:
 
 def main():
     nodes = Nodes(Server(sys.argv[1]), [f"fake-{number}" for number in range(int(sys.argv[2]))])
-    signal.signal(signal.SIGUSR1, lambda *_: nodes.silent.add(nodes.names[-1]))
-    signal.signal(signal.SIGUSR2, lambda *_: nodes.silent.clear())
+    signals = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # Before there are threads that could get them.
     nodes.register()
     stop = threading.Event()
     threading.Thread(target=nodes.keep_alive, args=[stop], daemon=True).start()
     threading.Thread(target=nodes.follow, daemon=True).start()
     print("ready", flush=True)
-    signal.sigwait([signal.SIGTERM])
+    while (got := signal.sigwait(signals)) != signal.SIGTERM:
+        if got == signal.SIGUSR1:
+            nodes.silent.add(nodes.names[-1])
+        else:
+            nodes.silent.clear()
 
 
 main()

@@ -8,7 +8,7 @@ use api::codec::json;
 use api::user::UserInfo;
 use arc_swap::ArcSwap;
 use client::Client;
-use store::{EngineConfig, EtcdConfig, Kind, OpenError, Options, Scope, Store};
+use store::{EngineConfig, Entry, EtcdConfig, Event, Kind, OpenError, Options, Scope, Store};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::plugins;
@@ -98,6 +98,7 @@ impl Server {
             clock,
             settings,
             kubelets: Default::default(),
+            trees: Default::default(),
             ready: AtomicBool::new(false),
         });
         Ok(Server { pipeline: Pipeline::new(api.clone()), api })
@@ -115,7 +116,7 @@ impl Server {
     pub async fn seed(&self, trust: &AuthenticationTrust, stop: &CancellationToken) -> Result<(), client::ClientError> {
         feed_authorizer(&self.api, stop);
         let client = self.client(own_user());
-        boot::seed(&client, &self.api.settings, trust).await?;
+        boot::seed(&client, &self.api.settings, trust, self.api.clock.now()).await?;
         boot::publish_endpoints(&client, &self.api.settings).await?;
         self.api.ready.store(true, Ordering::Release);
         Ok(())
@@ -149,6 +150,7 @@ async fn follow(api: &Api, group: &str, plural: &str, prefix: &str, mut after: u
             for event in batch.drain(..) {
                 let record = &event.entry.record;
                 match event.kind {
+                    Kind::Put if is_free_pod(plural, &event) => {}
                     Kind::Put => put(api, group, plural, &event.entry.value),
                     Kind::Delete => {
                         let gone = Change::Delete { namespace: record.namespace(), name: record.name() };
@@ -164,6 +166,12 @@ async fn follow(api: &Api, group: &str, plural: &str, prefix: &str, mut after: u
         }
         after = snapshot.revision();
     }
+}
+
+/// Whether it is about a pod that has no node and had none before: it ties nothing to any node, and need not be read.
+fn is_free_pod(plural: &str, event: &Event) -> bool {
+    let is_free = |entry: &Arc<Entry>| entry.record.field("spec.nodeName").is_none_or(str::is_empty);
+    plural == "pods" && is_free(&event.entry) && event.prev.as_ref().is_none_or(is_free)
 }
 
 fn put(api: &Api, group: &str, plural: &str, value: &[u8]) {

@@ -118,7 +118,7 @@ impl Extract for Extractor {
     /// Upstream's protobuf envelope, or its JSON with other field order, becomes our form.
     fn ingest(&self, key: &str, raw: Bytes) -> Bytes {
         let Some(served) = self.find(key) else { return raw };
-        if is_ours(&raw) {
+        if is_ours(served, &raw) {
             return raw;
         }
         match read(served, &raw) {
@@ -155,9 +155,10 @@ fn read(served: &Served, raw: &[u8]) -> Result<Value, String> {
     Ok(tree)
 }
 
-/// Whether the bytes have kind, version and metadata in our places.
-fn is_ours(value: &[u8]) -> bool {
-    value.starts_with(b"{\"kind\":\"") && !metadata_span(value).is_empty()
+/// Whether the bytes have our form and are of the version that we store. Upstream's JSON ends in a line end.
+fn is_ours(served: &Served, value: &[u8]) -> bool {
+    let head = format!(r#"{{"kind":"{}","apiVersion":"{}",{METADATA_FIELD}{{"#, served.kind(), served.api_version());
+    value.starts_with(head.as_bytes()) && value.ends_with(b"}")
 }
 
 /// Where the metadata object of stored bytes lies; empty where they are not of our form.

@@ -4,13 +4,16 @@
 //! the same time and shares its commits' syncs.
 
 mod kubernetes_service;
+mod local_services;
 
 use api::value::Value;
 use client::{Client, ClientError, DeleteOptions, Resource, WriteOptions};
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 
 use crate::bootstrap::objects::AuthenticationTrust;
 use crate::bootstrap::{Step, flowcontrol, objects, rbac};
+use crate::lifecycle::meta::rfc3339;
 use crate::settings::Settings;
 
 pub use kubernetes_service::publish_endpoints;
@@ -28,7 +31,12 @@ const SERVICE_CIDRS: Resource = Resource::fixed("networking.k8s.io", "v1", "serv
 ///
 /// # Errors
 /// The first request that failed; running it again goes on from there.
-pub async fn seed(client: &Client, settings: &Settings, trust: &AuthenticationTrust) -> Result<(), ClientError> {
+pub async fn seed(
+    client: &Client,
+    settings: &Settings,
+    trust: &AuthenticationTrust,
+    now: Timestamp,
+) -> Result<(), ClientError> {
     let namespaces = objects::NAMESPACES.map(|name| ensure(client, NAMESPACES, objects::namespace(name)));
     futures::future::try_join_all(namespaces).await?;
     // Who may do what decides whether anything else works.
@@ -55,7 +63,9 @@ pub async fn seed(client: &Client, settings: &Settings, trust: &AuthenticationTr
         .buffer_unordered(PARALLEL)
         .try_collect::<()>()
         .await?;
-    ensure(client, SERVICE_CIDRS, service_cidr(settings)).await?;
+    local_services::ensure(client, now).await?;
+    ensure(client, CONFIG_MAPS, objects::legacy_token_tracking(now)).await?;
+    default_service_cidr(client, settings, now).await?;
     kubernetes_service::ensure_service(client, settings).await?;
     authentication(client, trust).await
 }
@@ -110,13 +120,31 @@ async fn reconcile(
     }
 }
 
-fn service_cidr(settings: &Settings) -> Value {
+/// The ServiceCIDR of the server's own range; the server answers for it being ready.
+async fn default_service_cidr(client: &Client, settings: &Settings, now: Timestamp) -> Result<(), ClientError> {
     let mut cidr = Value::object();
     cidr.set("kind", "ServiceCIDR");
     cidr.set("apiVersion", "networking.k8s.io/v1");
     cidr.set("metadata.name", "kubernetes");
     cidr.set("spec.cidrs", vec![settings.service_cluster_ip_range.to_string()]);
-    cidr
+    ensure(client, SERVICE_CIDRS, cidr).await?;
+    let api = client.all(&SERVICE_CIDRS);
+    let mut cidr = api.get("kubernetes").await?.tree()?;
+    if !cidr.array_at("status.conditions").is_empty() {
+        return Ok(());
+    }
+    let mut ready = Value::object();
+    ready.set("type", "Ready");
+    ready.set("status", "True");
+    ready.set("lastTransitionTime", rfc3339(now));
+    ready.set("reason", "");
+    ready.set("message", "Kubernetes default Service CIDR is ready");
+    cidr.set("status.conditions", vec![ready]);
+    match api.update_status(cidr, &WriteOptions::default()).await {
+        // Another server was faster.
+        Err(error) if error.is_conflict() => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 /// The ConfigMap by which aggregated servers know whose word on users to trust.

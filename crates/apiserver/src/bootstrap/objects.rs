@@ -45,6 +45,18 @@ pub fn namespace(name: &str) -> Value {
     namespace
 }
 
+/// Since when the server would notice the use of legacy service-account tokens: what upstream's controller that
+/// cleans them up starts from.
+pub fn legacy_token_tracking(now: jiff::Timestamp) -> Value {
+    let mut map = Value::object();
+    map.set("kind", "ConfigMap");
+    map.set("apiVersion", "v1");
+    map.set("metadata.name", "kube-apiserver-legacy-service-account-token-tracking");
+    map.set("metadata.namespace", "kube-system");
+    map.set("data.since", now.strftime("%Y-%m-%d").to_string());
+    map
+}
+
 /// The Service `default/kubernetes`, as it is created: it has no selector.
 pub fn kubernetes_service(cluster_ip: IpAddr, port: u16, target_port: u16, node_port: u16) -> Value {
     let mut service = Value::object();

@@ -9,13 +9,12 @@ use std::time::Duration;
 use api::codec::json;
 use api::status::Status;
 use api::value::Value;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use client::{Body, BoxError};
 use http::{Response, StatusCode};
 use store::{Entry, ReadError, Revision, Snapshot};
 
+use super::page_token;
 use crate::api::Api;
 use crate::context::Context;
 use crate::forms::View;
@@ -90,7 +89,7 @@ pub async fn read(api: &Api, served: &Served, options: &ListOptions, selection: 
         api.store.keep(served.prefix(), &snapshot);
     }
     let continue_token = match &next {
-        Some(key) => encode_token(revision as i64, key.strip_prefix(root.as_str()).unwrap_or_default()),
+        Some(key) => page_token::encode(revision as i64, key.strip_prefix(root.as_str()).unwrap_or_default()),
         None => String::new(),
     };
     let remaining = (next.is_some() && selection.is_everything()).then_some(rest);
@@ -155,8 +154,8 @@ async fn resume(
     if options.resource_version.is_some_and(|revision| revision > 0) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let (revision, start) =
-        decode_token(token).map_err(|why| Status::bad_request(format!("continue key is not valid: {why}")))?;
+    let (revision, start) = page_token::decode(token)
+        .map_err(|why| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}")))?;
     let from = format!("{root}{start}");
     // A negative revision stands for "whatever is newest": the way on after an expired token.
     if revision < 0 {
@@ -167,7 +166,7 @@ async fn resume(
         Ok(snapshot) => Ok((snapshot, Some(from))),
         Err(ReadError::Compacted { .. }) => {
             let mut status = Status::expired(INCONSISTENT_CONTINUE);
-            status.continue_token = encode_token(-1, &start);
+            status.continue_token = page_token::encode(-1, &start);
             Err(status)
         }
         Err(other) => Err(unavailable(other)),
@@ -178,34 +177,6 @@ const INCONSISTENT_CONTINUE: &str = "The provided continue parameter is too old 
 
 fn unavailable(error: ReadError) -> Status {
     Status::unavailable(error.to_string())
-}
-
-/// Upstream's token: where the next page begins (`start` is followed by a zero byte there, "just after this key").
-fn encode_token(revision: i64, start: &str) -> String {
-    let mut token = Value::object();
-    token.set("v", "meta.k8s.io/v1");
-    token.set("rv", revision);
-    token.set("start", format!("{start}\u{0}"));
-    let mut text = Vec::new();
-    json::write(&token, &mut text);
-    BASE64_URL_SAFE_NO_PAD.encode(text)
-}
-
-/// The revision and the last key already seen.
-fn decode_token(token: &str) -> Result<(i64, String), &'static str> {
-    const UNDECODABLE: &str = "illegal base64 data";
-    let text = BASE64_URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| UNDECODABLE)?;
-    let token = json::parse(&text).map_err(|_| "not a token")?;
-    if token.str_at("v") != "meta.k8s.io/v1" {
-        return Err("server does not recognize this encoded version");
-    }
-    let revision = token.i64_at("rv").filter(|revision| *revision != 0);
-    let revision = revision.ok_or("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")?;
-    match token.str_at("start") {
-        "" => Err("encoded start key empty (version meta.k8s.io/v1)"),
-        start if start.split('/').any(|part| part == "..") => Err("not a key"),
-        start => Ok((revision, start.trim_end_matches('\u{0}').to_owned())),
-    }
 }
 
 pub fn respond(view: View, page: Page) -> Result<Response<Body>, Status> {
@@ -346,18 +317,4 @@ fn protobuf_list(view: &View, page: &Page) -> Result<Bytes, Status> {
         wire::put_bytes(2, &view.message(entry)?, &mut raw);
     }
     Ok(wire::envelope(&version, &kind, &raw).into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_come_back() {
-        let token = encode_token(42, "default/web");
-        assert_eq!(decode_token(&token), Ok((42, "default/web".to_owned())));
-        assert!(decode_token("!").is_err());
-        let broken = BASE64_URL_SAFE_NO_PAD.encode(br#"{"v":"meta.k8s.io/v1","rv":1,"start":"../x"}"#);
-        assert!(decode_token(&broken).is_err());
-    }
 }

@@ -6,6 +6,7 @@
 //! Upstream: `pkg/apis/*/v*/conversion.go`.
 
 mod autoscaling;
+mod definitions;
 mod events;
 
 use crate::decode;
@@ -19,6 +20,12 @@ type GroupVersion<'a> = (&'a str, &'a str);
 type Conversion = (&'static str, GroupVersion<'static>, GroupVersion<'static>, fn(&mut Value));
 
 const CONVERSIONS: &[Conversion] = &[
+    (
+        "CustomResourceDefinition",
+        ("apiextensions.k8s.io", "v1beta1"),
+        ("apiextensions.k8s.io", "v1"),
+        definitions::v1beta1_to_v1,
+    ),
     ("Event", ("", "v1"), ("events.k8s.io", "v1"), events::to_events),
     ("Event", ("events.k8s.io", "v1"), ("", "v1"), events::to_core),
     ("HorizontalPodAutoscaler", ("autoscaling", "v1"), ("autoscaling", "v2"), autoscaling::v1_to_v2),
