@@ -1,6 +1,6 @@
 //! Which handler answers a request.
 
-use api::status::Status;
+use api::status::{Details, Status};
 use client::Body;
 use http::{Method, Response, StatusCode};
 
@@ -44,11 +44,11 @@ async fn object(api: &Api, context: &Context, served: &Served, body: Body) -> Re
     if served.resource().is_virtual() {
         return match verb {
             "create" => subresources::reviews::create(api, context, served, read_body(body).await?).await,
-            _ => Err(not_allowed(served, verb)),
+            _ => Err(not_allowed()),
         };
     }
     if !served.resource().verbs.iter().any(|one| one == verb) {
-        return Err(not_allowed(served, verb));
+        return Err(not_allowed());
     }
     match verb {
         "get" => get::get(api, context, served).await,
@@ -59,15 +59,14 @@ async fn object(api: &Api, context: &Context, served: &Served, body: Body) -> Re
         "patch" => patch::patch(api, context, served, read_body(body).await?).await,
         "delete" => delete::delete(api, context, served, read_body(body).await?).await,
         "deletecollection" => delete::delete_collection(api, context, served, read_body(body).await?).await,
-        _ => Err(not_allowed(served, verb)),
+        _ => Err(not_allowed()),
     }
 }
 
-/// 405 for a verb that a resource does not have.
-pub fn not_allowed(served: &Served, verb: &str) -> Status {
-    let mut status = Status::method_not_supported(served.group_resource(), verb);
-    status.message = "the server does not allow this method on the requested resource".to_owned();
-    status
+/// 405 for a verb that a resource does not have. Upstream's router says it, which does not know the resource.
+pub fn not_allowed() -> Status {
+    const WHY: &str = "the server does not allow this method on the requested resource";
+    Status { details: Some(Details::default()), ..Status::new(405, "MethodNotAllowed", WHY) }
 }
 
 /// Everything that is no object: discovery, health, metrics, documents.

@@ -103,6 +103,48 @@ async fn a_pod_gets_its_defaults_and_account() {
     assert_eq!(made.i64_at("metadata.generation"), Some(1));
 }
 
+/// A pod is shown as it ends, whether at once or after its grace. What kube-apiserver v1.37.2 answers.
+#[tokio::test]
+async fn a_deleted_pod_is_answered_as_it_ends() {
+    let server = server().await;
+    let (client, options) = (admin(&server), WriteOptions::default());
+    let account = tree(r#"{"metadata":{"name":"default"}}"#);
+    client.namespaced(&ACCOUNTS, "default").create_tree(account, &options).await.unwrap();
+    for (nodes, seconds, expected) in
+        [("", None, 0), (r#""nodeName":"n","#, Some(0), 0), (r#""nodeName":"n","#, None, 30)]
+    {
+        let spec = format!(r#"{{{nodes}"containers":[{{"name":"c","image":"i"}}]}}"#);
+        let pod = format!(r#"{{"metadata":{{"generateName":"p-"}},"spec":{spec}}}"#);
+        let pods = client.namespaced(&PODS, "default");
+        let made = pods.create_tree(tree(&pod), &options).await.unwrap().tree().unwrap();
+        let name = made.str_at("metadata.name");
+        let query = seconds.map(|seconds: i64| format!("?gracePeriodSeconds={seconds}")).unwrap_or_default();
+        let path = format!("/api/v1/namespaces/default/pods/{name}{query}");
+        let request = http::Request::delete(path).extension(own_user()).body(client::Body::empty()).unwrap();
+        let answer = server.pipeline.call(request).await.into_body().collect(1 << 20).await.unwrap();
+        let ended = json::parse(&answer).unwrap();
+        assert_eq!(ended.str_at("kind"), "Pod");
+        assert_eq!(ended.i64_at("metadata.deletionGracePeriodSeconds"), Some(expected));
+        assert!(!ended.str_at("metadata.deletionTimestamp").is_empty());
+        assert_eq!(ended.i64_at("metadata.generation"), Some(2));
+        assert_ne!(ended.str_at("metadata.resourceVersion"), made.str_at("metadata.resourceVersion"));
+        assert_eq!(pods.get(name).await.is_ok(), expected > 0);
+    }
+}
+
+/// Lists that are always written are null where they are empty, as upstream's store has them.
+#[tokio::test]
+async fn empty_lists_are_null() {
+    const ROLES: Resource = Resource::fixed("rbac.authorization.k8s.io", "v1", "roles", "Role", true);
+    let server = server().await;
+    let roles = admin(&server).namespaced(&ROLES, "default");
+    let role = tree(r#"{"metadata":{"name":"r"},"rules":[]}"#);
+    let made = roles.create_tree(role, &WriteOptions::default()).await.unwrap().tree().unwrap();
+    let rules = |role: &Value| role.as_object().unwrap().get("rules").cloned();
+    assert_eq!(rules(&made), Some(Value::Null));
+    assert_eq!(rules(&roles.get("r").await.unwrap().tree().unwrap()), Some(Value::Null));
+}
+
 #[tokio::test]
 async fn services_get_addresses_and_give_them_back() {
     let server = server().await;

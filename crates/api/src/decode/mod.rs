@@ -121,6 +121,15 @@ pub fn canonicalize(schema: &Schema, root: StructId, value: &mut Value) -> Resul
     typed::Decoder::new(schema, false).root(root, value).map_err(DecodeError::Type)
 }
 
+/// Brings a tree into the form in which upstream reads it from its store: as [`canonicalize`], and empty lists and maps
+/// that are always written are null, because upstream stores protobuf, which does not tell the two apart.
+///
+/// # Errors
+/// A value has a wrong type. The tree is then of no further use.
+pub fn canonicalize_stored(schema: &Schema, root: StructId, value: &mut Value) -> Result<(), DecodeError> {
+    typed::Decoder::through_protobuf(schema).root(root, value).map_err(DecodeError::Type)
+}
+
 /// What Go writes for the zero value of a struct: its fields that are always written.
 pub fn zero(schema: &Schema, root: StructId) -> Value {
     typed::zero_struct(schema, root)

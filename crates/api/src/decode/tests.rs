@@ -171,3 +171,32 @@ fn canonicalizing_twice_changes_nothing() {
     canonicalize(schema::builtin(), root, &mut twice).unwrap();
     assert_eq!(json::to_vec(&once), json::to_vec(&twice));
 }
+
+/// What Go reads from its store, where protobuf does not tell empty from absent.
+#[rstest]
+#[case("rbac.authorization.k8s.io", "v1", "Role", r#"{"rules":[]}"#, r#"{"metadata":{},"rules":null}"#)]
+#[case(
+    "rbac.authorization.k8s.io",
+    "v1",
+    "Role",
+    r#"{"rules":[{"verbs":[],"resources":[]}]}"#,
+    r#"{"metadata":{},"rules":[{"verbs":null}]}"#
+)]
+#[case(
+    "discovery.k8s.io",
+    "v1",
+    "EndpointSlice",
+    r#"{"addressType":"IPv4","endpoints":[],"ports":[]}"#,
+    r#"{"metadata":{},"addressType":"IPv4","endpoints":null,"ports":null}"#
+)]
+fn as_stored(
+    #[case] group: &str,
+    #[case] version: &str,
+    #[case] name: &str,
+    #[case] text: &str,
+    #[case] expected: &str,
+) {
+    let mut value = json::parse(text.as_bytes()).unwrap();
+    canonicalize_stored(schema::builtin(), kind(group, version, name), &mut value).unwrap();
+    assert_eq!(String::from_utf8(json::to_vec(&value)).unwrap(), expected);
+}

@@ -9,6 +9,8 @@ pub(super) struct Decoder<'s> {
     pub schema: &'s Schema,
     /// Whether anybody wants to know of unknown fields.
     reports: bool,
+    /// What protobuf does not tell from nothing becomes nothing: empty lists and maps that are always written.
+    through_protobuf: bool,
     unknown: Vec<String>,
     /// The first value of a wrong type. Go goes on after it and fails at the end.
     mismatch: Option<String>,
@@ -21,7 +23,12 @@ pub(super) type Stop<T = ()> = Result<T, String>;
 
 impl<'s> Decoder<'s> {
     pub fn new(schema: &'s Schema, reports: bool) -> Decoder<'s> {
-        Decoder { schema, reports, unknown: Vec::new(), mismatch: None }
+        Decoder { schema, reports, through_protobuf: false, unknown: Vec::new(), mismatch: None }
+    }
+
+    /// Decodes as if the tree had been protobuf in between.
+    pub fn through_protobuf(schema: &'s Schema) -> Decoder<'s> {
+        Decoder { through_protobuf: true, ..Decoder::new(schema, false) }
     }
 
     /// Decodes the whole tree.
@@ -148,7 +155,15 @@ impl<'s> Decoder<'s> {
     fn field(&mut self, of: &Struct, field: &Field, value: &mut Value, frame: &Frame<'_>) -> Stop<bool> {
         if !value.is_null() {
             self.in_place(&field.shape, &field.go_type, value, &frame.then(Step::Field(of, field)))?;
-            return Ok(!is_omitted(field, value));
+            let kept = !is_omitted(field, value);
+            if kept
+                && self.through_protobuf
+                && is_empty(value)
+                && matches!(field.shape, Shape::Array(_) | Shape::Map(_))
+            {
+                *value = Value::Null;
+            }
+            return Ok(kept);
         }
         if field.pointer || !field.is_always_written() {
             // As if it had not come; a pointer that is always written is added at the end.
@@ -222,6 +237,14 @@ fn sort(entries: &mut Map) {
     let sorted = entries.entries_mut().is_sorted_by(|(a, _), (b, _)| a <= b);
     if !sorted {
         entries.sort();
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }
 

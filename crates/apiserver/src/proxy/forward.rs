@@ -111,10 +111,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 fn redirected(headers: &mut HeaderMap, page: &Page) -> Result<bool, Status> {
     let location = headers.get(LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let Some(location) = location.filter(|location| !location.is_empty()) else { return Ok(false) };
-    let broken = |error| {
-        let why = format!("error trying to parse Location header: {error}");
-        Status::internal(&why).cause("", why, "")
-    };
+    let broken = |error| Status::internal(format!("error trying to parse Location header: {error}"));
     if let Some(link) = page.link(&location).map_err(broken)?
         && let Ok(link) = HeaderValue::from_str(&link)
     {

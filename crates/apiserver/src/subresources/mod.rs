@@ -20,12 +20,11 @@ use crate::verbs::{get, patch, update};
 /// Answers a request to a subresource that the table knows.
 pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Body) -> Result<Response<Body>, Status> {
     let info = &context.info;
-    let refused = || not_allowed(served, info.verb);
-    let known = served.resource().subresource(&info.subresource).ok_or_else(refused)?;
+    let known = served.resource().subresource(&info.subresource).ok_or_else(not_allowed)?;
     // What others answer, they may be asked in any way; OPTIONS is no verb of ours.
     let is_proxied = info.subresource == "proxy" && streams::PROXIED.contains(&context.method);
     if !known.allows(info.verb) && !is_proxied {
-        return Err(refused());
+        return Err(not_allowed());
     }
     match (info.subresource.as_str(), info.verb) {
         ("exec" | "attach" | "portforward" | "proxy" | "log", _) => streams::connect(api, context, served, body).await,
@@ -37,6 +36,6 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Body)
         (_, "get") => get::get(api, context, served).await,
         (_, "update") => update::update(api, context, served, read_body(body).await?).await,
         (_, "patch") => patch::patch(api, context, served, read_body(body).await?).await,
-        _ => Err(refused()),
+        _ => Err(not_allowed()),
     }
 }

@@ -42,6 +42,6 @@ fn reply(api: &Api, context: &Context, served: &Served, review: Value) -> Result
         "localsubjectaccessreviews" => access::local_subject_access_review(review, &context.info.namespace, authorizer),
         "selfsubjectaccessreviews" => access::self_subject_access_review(review, user, authorizer),
         "selfsubjectrulesreviews" => access::self_subject_rules_review(&review, user, authorizer),
-        _ => Err(not_allowed(served, "create")),
+        _ => Err(not_allowed()),
     }
 }

@@ -71,7 +71,7 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Bytes
         })
         .await?;
     match written {
-        Written::Stored(entry) => answer(context, &of(&view.tree(&entry, entry.mod_revision)?)),
+        Written::Stored(entry, revision) => answer(context, &of(&view.tree(&entry, revision)?)),
         Written::Tree(tree) => answer(context, &of(&tree)),
     }
 }

@@ -10,7 +10,7 @@ use api::value::Value;
 use bytes::Bytes;
 use client::Body;
 use http::{Response, StatusCode};
-use store::Entry;
+use store::{Entry, Revision};
 
 use super::list;
 use super::write::Written;
@@ -50,7 +50,7 @@ pub async fn delete(api: &Api, context: &Context, served: &Served, body: Bytes) 
         });
     }
     let bytes = match &outcome {
-        Outcome::Stored(entry) => view.object(entry, entry.mod_revision)?,
+        Outcome::Stored(entry, revision) => view.object(entry, *revision)?,
         Outcome::Tree(tree) => view.document_of_stored(tree)?,
     };
     Ok(respond::document(code, bytes, view.accept.encoding.media_type()))
@@ -58,14 +58,28 @@ pub async fn delete(api: &Api, context: &Context, served: &Served, body: Bytes) 
 
 /// What a deletion leaves to show.
 pub enum Outcome {
-    Stored(Arc<Entry>),
+    /// The last state, and the revision of the deletion's newest step.
+    Stored(Arc<Entry>, Revision),
     Tree(Value),
 }
 
 impl Outcome {
+    /// What was written, or the object as it ended.
+    fn of(written: Written, ended: Option<Value>) -> Outcome {
+        match (written, ended) {
+            (Written::Stored(_, revision), Some(mut ended)) => {
+                ended.set("metadata.resourceVersion", revision.to_string());
+                Outcome::Tree(ended)
+            }
+            (Written::Tree(_), Some(ended)) => Outcome::Tree(ended),
+            (Written::Stored(entry, revision), None) => Outcome::Stored(entry, revision),
+            (Written::Tree(tree), None) => Outcome::Tree(tree),
+        }
+    }
+
     fn uid(&self) -> String {
         match self {
-            Outcome::Stored(entry) => entry.record.uid().to_owned(),
+            Outcome::Stored(entry, _) => entry.record.uid().to_owned(),
             Outcome::Tree(tree) => tree.str_at("metadata.uid").to_owned(),
         }
     }
@@ -104,16 +118,16 @@ pub async fn remove(
         api.admission.validate(api, &attributes, None, Some(&old)).await?;
         let mut tree = old.clone();
         let policy = policy::of(served, &old, options);
-        let change = match deletion::plan(&mut tree, options, policy, kind, entry.mod_revision, context.now)? {
-            Deletion::Pending => return Ok((Outcome::Stored(entry), false)),
-            Deletion::Mark => Some(tree),
-            Deletion::Now => None,
+        let (change, ended) = match deletion::plan(&mut tree, options, policy, kind, entry.mod_revision, context.now)? {
+            Deletion::Pending => return Ok((Outcome::Stored(entry.clone(), entry.mod_revision), false)),
+            Deletion::Mark => (Some(tree), None),
+            // What has a grace is shown as it ends, with none left.
+            Deletion::Now => (None, policy.grace_seconds.map(|_| tree)),
         };
         let gone = change.is_none();
         let change = Commit { key: &key, current: Some(&entry), old: Some(&old), tree: change };
         match commit(api, served, change, options.dry_run, context.origin("")).await {
-            Ok(Written::Stored(entry)) => return Ok((Outcome::Stored(entry), gone)),
-            Ok(Written::Tree(tree)) => return Ok((Outcome::Tree(tree), gone)),
+            Ok(written) => return Ok((Outcome::of(written, ended), gone)),
             Err(Failure::Conflict(newer)) => current = newer,
             Err(Failure::Status(status)) => return Err(status),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::schema::Schema;
 use api::status::Status;
 use api::value::Value;
-use store::{CommitError, Entry, Op, Origin, Txn};
+use store::{CommitError, Committed, Entry, Op, Origin, Txn};
 
 use super::Written;
 use crate::api::Api;
@@ -69,7 +69,7 @@ pub async fn commit(
                 }
                 let (value, record) = stored::encode(&mut tree, served.rules());
                 if let Some(entry) = change.current.filter(|entry| entry.value == value) {
-                    return Ok(Written::Stored(entry.clone()));
+                    return Ok(Written::Stored(entry.clone(), entry.mod_revision));
                 }
                 txn =
                     txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl: time_to_live(served) });
@@ -77,7 +77,7 @@ pub async fn commit(
         }
         let txn = beside.into_iter().fold(txn, |txn, one| one.add_to(txn));
         match api.store.txn(txn).await {
-            Ok(committed) => return committed.entry().cloned().map(Written::Stored).ok_or_else(|| vanished().into()),
+            Ok(committed) => return written(&committed).ok_or_else(|| vanished().into()),
             Err(CommitError::Conflict { key, current, .. }) if &*key == change.key => {
                 return Err(Failure::Conflict(current));
             }
@@ -91,9 +91,14 @@ pub async fn commit(
     Err(Status::internal("no free address or port found: too many others are taking them at the same time").into())
 }
 
+/// What was put, or the last state of what was deleted; and the revision of that.
+fn written(committed: &Committed) -> Option<Written> {
+    Some(Written::Stored(committed.entry()?.clone(), committed.revision))
+}
+
 fn canonicalize(served: &Served, tree: &mut Value) -> Result<(), Status> {
     let (schema, id): (&Schema, _) = served.stored_schema();
-    api::decode::canonicalize(schema, id, tree).map_err(Status::internal)
+    api::decode::canonicalize_stored(schema, id, tree).map_err(Status::internal)
 }
 
 /// Events live for an hour, upstream's `--event-ttl`.

@@ -15,7 +15,7 @@ use api::status::Status;
 use api::value::Value;
 use client::Body;
 use http::{Response, StatusCode};
-use store::Entry;
+use store::{Entry, Revision};
 
 use self::commit::{Commit, Failure};
 use crate::admission::{Attributes, Operation};
@@ -47,8 +47,8 @@ pub struct Write<'a> {
 
 /// What a write left behind.
 pub enum Written {
-    /// The object as committed (or as it was, where nothing changed).
-    Stored(Arc<Entry>),
+    /// The object as committed (or as it was, where nothing changed), and the revision of that.
+    Stored(Arc<Entry>, Revision),
     /// The object as it would be (dry run), or was when an update ended its deletion, in the stored version.
     Tree(Value),
 }
@@ -289,7 +289,7 @@ impl Write<'_> {
     pub fn respond(&self, written: &Written, code: StatusCode) -> Result<Response<Body>, Status> {
         let view = View::negotiate(self.context, self.served)?;
         let bytes = match written {
-            Written::Stored(entry) => view.object(entry, entry.mod_revision)?,
+            Written::Stored(entry, revision) => view.object(entry, *revision)?,
             Written::Tree(tree) => view.document_of_stored(tree)?,
         };
         Ok(respond::document(code, bytes, view.accept.encoding.media_type()))
