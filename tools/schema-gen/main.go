@@ -1,10 +1,11 @@
 // Command schema-gen writes the tables of facts that crate `api` reads: what built-in types are made of
-// (types.txt), which kinds are registered (kinds.txt) and which resources v1.37 serves (resources.txt).
+// (types.txt), which kinds are registered (kinds.txt) and which resources v1.37 serves (resources.txt); and what
+// crate `apiserver` says of types in words (prose.txt.gz, see prose.go).
 //
 // It reflects over the Go types and joins what only the published OpenAPI and discovery documents tell.
 // Building Xebec does not need it; run it when the target version of Kubernetes changes:
 //
-//	cd tools/schema-gen && go run . ../../crates/api/tables
+//	cd tools/schema-gen && go run . ../../crates/api/tables ../../crates/apiserver/tables
 package main
 
 import (
@@ -30,8 +31,8 @@ func main() {
 		compare(*cases, registered())
 		return
 	}
-	if flag.NArg() != 1 {
-		log.Fatal("usage: schema-gen [-kubernetes FOLDER] OUTPUT-FOLDER")
+	if flag.NArg() == 0 || (flag.NArg() == 1 && !*golden) {
+		log.Fatal("usage: schema-gen [-kubernetes FOLDER] OUTPUT-FOLDER PROSE-FOLDER")
 	}
 	if *source == "" {
 		cache, err := exec.Command("go", "env", "GOMODCACHE").Output()
@@ -50,6 +51,10 @@ func main() {
 	write(flag.Arg(0), "types.txt", types.table())
 	write(flag.Arg(0), "kinds.txt", kindTable(scheme))
 	write(flag.Arg(0), "resources.txt", resourceTable(*source))
+	writeCompressed(flag.Arg(1), "prose.txt.gz", proseTable(*source, func(name string) bool {
+		_, published := openapi[name]
+		return published || types.structs[name] != nil
+	}))
 }
 
 func write(folder, name, text string) {

@@ -68,9 +68,10 @@ where
     let (mut from_runtime, mut to_runtime) = tokio::io::split(runtime);
     let streams = wanted.streams();
     open(&mut from_runtime, &mut to_runtime, &streams).await?;
-    // An empty message tells the client that the streams are there.
-    if let Some((channel, ..)) = streams.iter().find(|(channel, ..)| matches!(*channel, STDOUT | STDERR)) {
-        to_client.send(protocol.write(*channel, b"")).await.map_err(broken)?;
+    // An empty message on the lowest channel that is written to tells the client that the streams are there.
+    let written = streams.iter().map(|(channel, ..)| *channel).filter(|channel| matches!(*channel, STDOUT..=ERROR));
+    if let Some(channel) = written.min() {
+        to_client.send(protocol.write(channel, b"")).await.map_err(broken)?;
     }
     let (frames, queue) = channel(FRAMES_MAX);
     // Each way goes on by itself: a command that waits for its output to be taken reads no input.
@@ -147,12 +148,12 @@ where
 
 /// What the old protocols make of a Status: nothing of success, words of failure.
 fn words(status: &Bytes) -> Option<Bytes> {
-    let text = String::from_utf8_lossy(status);
-    if text.contains("\"status\":\"Success\"") {
-        return None;
+    let Ok(said) = serde_json::from_slice::<serde_json::Value>(status) else { return Some(status.clone()) };
+    match (said["status"].as_str(), said["message"].as_str()) {
+        (Some("Success"), _) => None,
+        (_, Some(message)) => Some(Bytes::copy_from_slice(message.as_bytes())),
+        _ => Some(status.clone()),
     }
-    let message = text.split_once("\"message\":\"").and_then(|(_, rest)| rest.split_once('"'));
-    Some(message.map_or_else(|| status.clone(), |(message, _)| Bytes::copy_from_slice(message.as_bytes())))
 }
 
 /// What the client says, until it is gone.
@@ -239,5 +240,20 @@ pub(crate) fn broken(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
         other => io::Error::other(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The message's escapes are JSON's, not the client's.
+    #[test]
+    fn old_protocols_are_told_in_words() {
+        let said = |status: &'static str| words(&Bytes::from_static(status.as_bytes()));
+        assert_eq!(said(r#"{"metadata":{},"status":"Success"}"#), None);
+        let failed = r#"{"status":"Failure","message":"error executing [echo err \u003e\u00262]"}"#;
+        assert_eq!(said(failed), Some("error executing [echo err >&2]".into()));
+        assert_eq!(said("no JSON"), Some("no JSON".into()));
     }
 }

@@ -1,21 +1,23 @@
 //! OpenAPI: what there is and what it is made of, for clients that validate and explain.
 //!
-//! Documents are made of the same schema that everything else reads, on demand, and kept.
-//! v3 has one document a group and version; v2 has all in one.
+//! Documents are made of the same schema that everything else reads, and of upstream's words for it ([`prose`]), on
+//! demand, and kept compressed. v3 has one document a group and version; v2 has all in one, in protobuf too
+//! ([`gnostic`]).
 
+mod documents;
+mod gnostic;
 mod paths;
+mod prose;
 mod types;
 
-use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use api::registry::Registry;
 use api::status::Status;
 use api::value::{Map, Value};
-use bytes::Bytes;
 use client::Body;
-use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Response, StatusCode};
-use parking_lot::Mutex;
 use sha2::{Digest, Sha512};
 
 use crate::api::Api;
@@ -25,33 +27,31 @@ use crate::request::Encoding;
 use crate::respond;
 use crate::served::api_version;
 
-/// Documents that were asked for, by path.
-#[derive(Default)]
-pub struct Documents(Mutex<HashMap<String, Bytes>>);
+pub use documents::Documents;
+use documents::Format;
+use prose::Prose;
 
 /// Answers `/openapi/v3`, its documents, and `/openapi/v2`; `None` for other paths.
 ///
 /// # Errors
-/// 406 for a v2 client that wants protobuf only.
+/// A document can't be made.
 pub fn answer(api: &Api, context: &Context, path: &str) -> Result<Option<Response<Body>>, Status> {
     let Some(rest) = path.strip_prefix("/openapi/") else { return Ok(None) };
+    let version_2 = rest == "v2";
+    let Some(format) = Format::negotiate(context, version_2) else { return Ok(Some(not_acceptable())) };
+    let documents = &api.documents_of_types;
     let document = match rest {
         "v3" => return Ok(Some(index())),
-        "v2" => {
-            let accept = context.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
-            if !accept.contains("json") && !accept.contains("*/*") {
-                return Err(Status::not_acceptable("only the following media types are accepted: application/json"));
-            }
-            api.documents_of_types.get(rest, || whole(types::Dialect::V2))
-        }
+        "v2" => documents.get(&format!("v2/{format:?}"), || format.write(&whole(&Prose::read()?))),
         _ => {
             let Some((group, version)) = rest.strip_prefix("v3/").and_then(group_version) else { return Ok(None) };
             if Registry::builtin().resources_of(group, version).next().is_none() {
                 return Ok(None);
             }
-            api.documents_of_types.get(rest, || of_group(group, version))
+            documents.get(rest, || format.write(&of_group(group, version, &Prose::read()?)))
         }
     };
+    let document = document.map_err(Status::internal)?;
     let tag = format!("\"{}\"", hash(rest));
     let known = context.headers.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
     let mut response = match known == tag {
@@ -60,14 +60,17 @@ pub fn answer(api: &Api, context: &Context, path: &str) -> Result<Option<Respons
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response
         }
-        false => respond::document(StatusCode::OK, document, "application/json"),
+        false => document.respond(context, format.media_type()).map_err(Status::internal)?,
     };
+    let headers = response.headers_mut();
+    headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.append(VARY, HeaderValue::from_static("Accept"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(ETAG, tag);
+        headers.insert(ETAG, tag);
     }
     // A document whose hash is in its URL never changes.
     if context.query.get("hash").is_some() {
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
     }
     Ok(Some(response))
 }
@@ -81,9 +84,11 @@ fn group_version(path: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Changes with the version of the binary, as the documents do.
+/// Changes with the version of the binary and with what it says, as the documents do.
 fn hash(path: &str) -> String {
-    let digest = Sha512::digest(format!("{GIT_VERSION}/{}/{path}", env!("CARGO_PKG_VERSION")));
+    static PROSE: LazyLock<[u8; 64]> = LazyLock::new(|| Sha512::digest(Prose::table()).into());
+    let version = format!("{GIT_VERSION}/{}/{path}", env!("CARGO_PKG_VERSION"));
+    let digest = Sha512::new().chain_update(*PROSE).chain_update(version).finalize();
     digest[..32].iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
@@ -104,18 +109,26 @@ fn index() -> Response<Body> {
     respond::document(StatusCode::OK, respond::write_text(&document, Encoding::Json, false), "application/json")
 }
 
-fn of_group(group: &str, version: &str) -> Value {
+/// What is answered to clients that take no format of ours.
+fn not_acceptable() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_ACCEPTABLE;
+    response
+}
+
+fn of_group(group: &str, version: &str, prose: &Prose) -> Value {
     let mut document = head("openapi", "3.0.0");
-    let mut types = types::Types::new(types::Dialect::V3);
+    let mut types = types::Types::new(types::Dialect::V3, prose);
     document.set("paths", paths::of(group, version, types::Dialect::V3));
     types.add_group(group, version);
     document.set("components.schemas", types.finish());
     document
 }
 
-fn whole(dialect: types::Dialect) -> Value {
+fn whole(prose: &Prose) -> Value {
+    let dialect = types::Dialect::V2;
     let mut document = head("swagger", "2.0");
-    let mut types = types::Types::new(dialect);
+    let mut types = types::Types::new(dialect, prose);
     let mut all = Map::new();
     for group in Registry::builtin().groups() {
         for version in &group.versions {
@@ -147,19 +160,5 @@ fn root(group: &str, version: &str) -> String {
     match group {
         "" => format!("/api/{version}"),
         _ => format!("/apis/{}", api_version(group, version)),
-    }
-}
-
-// === impl Documents ===
-
-impl Documents {
-    fn get(&self, name: &str, make: impl FnOnce() -> Value) -> Bytes {
-        if let Some(made) = self.0.lock().get(name) {
-            return made.clone();
-        }
-        // Made without the lock: two at once may make the same.
-        let made = respond::write_text(&make(), Encoding::Json, false);
-        self.0.lock().insert(name.to_owned(), made.clone());
-        made
     }
 }

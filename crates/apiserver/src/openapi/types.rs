@@ -7,6 +7,7 @@ use api::schema::{self, Array, Field, ListPatch, ListType, RawKind, Schema, Shap
 use api::value::{Map, Value};
 
 use super::group_version_kind;
+use super::prose::{Prose, Words};
 
 /// The version of OpenAPI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +17,9 @@ pub enum Dialect {
 }
 
 /// A set of types that is closed: whatever a type refers to is in it.
-pub struct Types {
+pub struct Types<'p> {
     dialect: Dialect,
+    prose: &'p Prose,
     schema: &'static Schema,
     wanted: Vec<StructId>,
     seen: BTreeSet<u32>,
@@ -35,10 +37,11 @@ const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSO
 
 // === impl Types ===
 
-impl Types {
-    pub fn new(dialect: Dialect) -> Types {
+impl<'p> Types<'p> {
+    pub fn new(dialect: Dialect, prose: &'p Prose) -> Types<'p> {
         Types {
             dialect,
+            prose,
             schema: schema::builtin(),
             wanted: Vec::new(),
             seen: BTreeSet::new(),
@@ -70,7 +73,12 @@ impl Types {
     /// The schemas by name.
     pub fn finish(mut self) -> Map {
         let scalars = std::mem::take(&mut self.scalars);
-        self.done.extend(scalars.into_iter().map(|name| (name.to_owned(), scalar(name))));
+        let described = scalars.into_iter().map(|name| {
+            let mut schema = Value::object();
+            describe(self.prose.of_type(name), &mut schema);
+            (name.to_owned(), with(schema, scalar(name)))
+        });
+        self.done.extend(described);
         self.done.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.done.into_iter().collect()
     }
@@ -84,10 +92,11 @@ impl Types {
     fn of_struct(&mut self, id: StructId) -> Value {
         let one = self.schema.get(id);
         let mut schema = Value::object();
+        describe(self.prose.of_type(&one.name), &mut schema);
         schema.set("type", "object");
         let mut properties = Map::new();
         for field in one.fields() {
-            let property = self.of_field(field);
+            let property = self.of_field(&one.name, field);
             properties.insert(field.name.clone(), property);
         }
         properties.sort();
@@ -111,10 +120,20 @@ impl Types {
         schema
     }
 
-    fn of_field(&mut self, field: &Field) -> Value {
-        let mut schema = self.of_shape(&field.shape);
-        if let Some(default) = &field.default {
+    fn of_field(&mut self, of: &str, field: &Field) -> Value {
+        let words = self.prose.of_field(of, &field.name);
+        let mut schema = Value::object();
+        describe(words, &mut schema);
+        let mut schema = with(schema, self.of_shape(&field.shape));
+        // Version 2 does not tell defaults, as upstream.
+        if let Some(default) = field.default.as_ref().filter(|_| self.dialect == Dialect::V3) {
             schema.set("default", default.clone());
+        }
+        if let Some(values) = words.and_then(|words| words.values.as_ref()) {
+            schema.set("enum", values.clone());
+        }
+        if let Some(values) = words.and_then(|words| words.item_values.as_ref()) {
+            schema.set("items.enum", values.clone());
         }
         if let Shape::Array(array) = &field.shape {
             lists(array, &mut schema);
@@ -182,6 +201,20 @@ impl Types {
         }
         reference
     }
+}
+
+fn describe(words: Option<&Words>, schema: &mut Value) {
+    if let Some(words) = words.filter(|words| !words.description.is_empty()) {
+        schema.set("description", &*words.description);
+    }
+}
+
+/// The members of both.
+fn with(mut schema: Value, more: Value) -> Value {
+    if let Value::Object(more) = more {
+        more.iter().for_each(|(key, value)| drop(schema.make_object().insert(key.clone(), value.clone())));
+    }
+    schema
 }
 
 fn plain(kind: &str, format: &str) -> Value {
