@@ -17,6 +17,7 @@ use crate::{
     pleg::Snapshot,
     probes::Probes,
     quantity::ResourceList,
+    resize::Allocations,
     runtime::{fields, limits, security},
     stats::Rates,
     status::manager::StatusManager,
@@ -68,6 +69,8 @@ pub struct Kubelet {
     pub pressure: RwLock<Pressure>,
     /// What pods may use altogether.
     pub allocatable: ResourceList,
+    /// What each of them may use.
+    pub allocations: Allocations,
     /// What runs, as last seen.
     pub snapshot: Snapshot,
     /// The last readings of CPU.

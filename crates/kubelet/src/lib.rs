@@ -31,6 +31,7 @@ pub mod pod;
 pub mod probes;
 pub mod qos;
 pub mod quantity;
+pub mod resize;
 pub mod run;
 pub mod runtime;
 pub mod server;

@@ -20,6 +20,7 @@ use crate::{
     plan::backoff::Backoffs,
     pleg,
     probes::{Probes, run::Runner},
+    resize::Allocations,
     sources,
     status::manager::StatusManager,
     volumes::Volumes,
@@ -166,6 +167,7 @@ async fn build(
     Ok(Arc::new(Kubelet {
         volumes: Volumes::new(&config.root_dir, Arc::new(ApiObjects(client.clone()))),
         images: Images::new(runtime.clone(), parallel),
+        allocations: Allocations::load(&config.root_dir),
         crashes: Mutex::new(Backoffs::with_max(config.crash_loop_max)),
         started_at: now(),
         runtime_name: version.runtime_name,

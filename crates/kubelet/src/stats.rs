@@ -66,6 +66,8 @@ pub struct ContainerStats {
     pub name: String,
     /// The runtime's id.
     pub id: String,
+    /// Its image.
+    pub image: String,
     /// When it started; nanoseconds since 1970.
     pub started_at: i64,
     /// CPU.
@@ -74,6 +76,8 @@ pub struct ContainerStats {
     pub memory: Option<Memory>,
     /// Bytes and files of its writable layer.
     pub layer: Option<(u64, u64)>,
+    /// Bytes of swap.
+    pub swap: Option<u64>,
     /// Bytes of its logs.
     pub log_bytes: u64,
 }
@@ -177,6 +181,7 @@ impl Kubelet {
         let pods: Vec<PodStats> = pods.collect();
         let known = |key: &str| {
             key == "node"
+                || key == ALL_PODS
                 || pods.iter().any(|pod| key == pod.pod.uid() || pod.containers.iter().any(|own| key == own.id))
         };
         self.rates.retain(known);
@@ -207,6 +212,8 @@ impl Kubelet {
         ContainerStats {
             log_bytes: directory_bytes(&logs.join(&name)),
             name,
+            image: listed.image.as_ref().map(|image| image.image.clone()).unwrap_or_default(),
+            swap: stats.swap.as_ref().and_then(|swap| swap.swap_usage_bytes.map(|bytes| bytes.value)),
             started_at: listed.created_at,
             cpu,
             memory,
@@ -230,11 +237,25 @@ impl Kubelet {
         PodStats {
             cpu: own.cpu.map(|cpu| self.rates.with_rate(pod.uid(), cpu)),
             memory: own.memory,
-            network: interfaces.unwrap_or_default(),
+            network: interfaces.unwrap_or_else(|| self.pod_interfaces(&pod)),
             processes: own.processes,
             containers,
             pod,
         }
+    }
+
+    /// Older runtimes don't tell: any process of a pod sees its interfaces.
+    fn pod_interfaces(&self, pod: &Pod) -> Vec<Interface> {
+        let Some(cgroups) = self.cgroups.as_ref().filter(|_| !pod.host_network()) else { return Vec::new() };
+        let process = cgroups.any_process(&cgroups.pod_path(pod));
+        process.map(|pid| interfaces(Path::new(&format!("/proc/{pid}/net/dev")))).unwrap_or_default()
+    }
+
+    /// CPU and memory of all pods together, where they have a cgroup.
+    pub fn stats_of_all_pods(&self) -> Option<(Option<Cpu>, Option<Memory>)> {
+        let cgroups = self.cgroups.as_ref()?;
+        let all = cgroup::read(cgroups, cgroups.base(), self.now());
+        Some((all.cpu.map(|cpu| self.rates.with_rate(ALL_PODS, cpu)), all.memory))
     }
 
     async fn node_stats(&self) -> NodeStats {
@@ -262,6 +283,38 @@ fn interface(usage: &v1::NetworkInterfaceUsage) -> Interface {
     }
 }
 
+/// The rate of all pods together is remembered by this.
+const ALL_PODS: &str = "pods";
+
+/// The interfaces that a file like `/proc/net/dev` tells of, without the loopback.
+pub fn interfaces(file: &Path) -> Vec<Interface> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().filter_map(interface_line).filter(|own| own.name != "lo").collect()
+}
+
+fn interface_line(line: &str) -> Option<Interface> {
+    let (name, numbers) = line.split_once(':')?;
+    let numbers: Vec<u64> = numbers.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let get = |at: usize| numbers.get(at).copied();
+    Some(Interface {
+        name: name.trim().to_owned(),
+        // Received: bytes packets errors drop fifo frame compressed multicast; then the same sent.
+        bytes: (get(0)?, get(8)?),
+        errors: (get(2)?, get(10)?),
+    })
+}
+
+/// Bytes and number of the files below a directory.
+pub fn usage(path: &Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    let entries = crate::volumes::children(path).into_iter();
+    entries.fold((0, 1), |sum, path| {
+        let Ok(metadata) = std::fs::symlink_metadata(&path) else { return sum };
+        let below = if metadata.is_dir() { usage(&path) } else { (metadata.blocks() * 512, 1) };
+        (sum.0 + below.0, sum.1 + below.1)
+    })
+}
+
 fn directory_bytes(directory: &Path) -> u64 {
     let files = crate::volumes::children(directory).into_iter();
     files.filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| metadata.len()).sum()
@@ -270,6 +323,14 @@ fn directory_bytes(directory: &Path) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_are_read() {
+        let line = "  eth0: 100 2 3 0 0 0 0 0 200 5 6 0 0 0 0 0";
+        let expected = Interface { name: "eth0".into(), bytes: (100, 200), errors: (3, 6) };
+        assert_eq!(interface_line(line), Some(expected));
+        assert_eq!(interface_line("Inter-|   Receive"), None);
+    }
 
     #[test]
     fn rates_follow_from_two_readings() {

@@ -5,7 +5,7 @@
 mod fs;
 mod limits;
 
-use std::{io, path::PathBuf};
+use std::{fs as files, io, path::PathBuf, sync::Arc};
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -106,9 +106,9 @@ impl Cgroups {
     }
 
     /// Keeps the weight of the burstable pods at the sum of their requests.
-    pub fn update_classes<'a>(&self, pods: impl Iterator<Item = &'a Pod>) {
+    pub fn update_classes(&self, pods: impl Iterator<Item = Arc<Pod>>) {
         let burstable = pods.filter(|pod| qos::class(pod) == Class::Burstable);
-        let milli = burstable.map(|pod| resources::requests(pod).get("cpu").map_or(0, |cpu| cpu.milli_value())).sum();
+        let milli = burstable.map(|pod| resources::requests(&pod).get("cpu").map_or(0, |cpu| cpu.milli_value())).sum();
         let limits = Limits { shares: Some(qos::shares(milli)), ..Limits::default() };
         self.apply(&self.class_path(Class::Burstable), &limits);
     }
@@ -147,9 +147,52 @@ impl Cgroups {
         found
     }
 
+    /// The cgroup of all pods.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A process in a pod's cgroup, in one of its containers'.
+    pub fn any_process(&self, path: &str) -> Option<u32> {
+        let first = |path: &str| {
+            let file = self.file("memory", path, "cgroup.procs")?;
+            files::read_to_string(file).ok()?.lines().next()?.parse().ok()
+        };
+        self.hierarchies.children(path).into_iter().find_map(|name| first(&format!("{path}/{name}")))
+    }
+
     /// A file of a cgroup's controller, for statistics.
     pub fn file(&self, controller: &str, path: &str, name: &str) -> Option<PathBuf> {
         self.hierarchies.file(controller, path, name)
+    }
+
+    /// Bytes of memory that a cgroup may use, where they are limited.
+    pub fn memory_limit(&self, path: &str) -> Option<i64> {
+        let name = if self.version() == Version::V1 { "memory.limit_in_bytes" } else { "memory.max" };
+        // Version 1 writes no limit as the largest number of whole pages.
+        self.number("memory", path, name).filter(|bytes| *bytes < 1 << 62)
+    }
+
+    /// CPU microseconds that a cgroup may use in a period, where they are limited.
+    pub fn cpu_quota(&self, path: &str) -> Option<i64> {
+        let name = if self.version() == Version::V1 { "cpu.cfs_quota_us" } else { "cpu.max" };
+        self.number("cpu", path, name).filter(|quota| *quota > 0)
+    }
+
+    fn number(&self, controller: &str, path: &str, name: &str) -> Option<i64> {
+        let text = files::read_to_string(self.file(controller, path, name)?).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Gives a cgroup other limits.
+    ///
+    /// # Errors
+    /// The first that the kernel refuses.
+    pub fn change(&self, path: &str, limits: &Limits) -> io::Result<()> {
+        for (controller, file, value) in limits.files(self.version()) {
+            self.hierarchies.write(controller, path, &file, &value)?;
+        }
+        Ok(())
     }
 
     fn class_path(&self, class: Class) -> String {

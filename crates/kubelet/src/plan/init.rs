@@ -1,11 +1,11 @@
 //! Init containers and sidecars: which is next, which restarts. Upstream: `computeInitContainerActions`.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::Container;
 
-use super::{Actions, Cause, Findings, Outcome, any_regular_active, kill, restart};
+use super::{Actions, Cause, Look, Outcome, any_regular_active, kill, restart};
 use crate::{
     labels,
-    observed::{self, Observed, RunState},
+    observed::{self, RunState},
     pod::{PodExt, is_sidecar},
 };
 
@@ -22,7 +22,8 @@ enum Verdict {
 /// Adds what the init containers need; says whether the pod is initialized.
 ///
 /// Goes backwards: the runtime may have lost the earlier ones' records, the last one's is enough.
-pub fn plan(pod: &Pod, observed: &Observed, findings: &Findings, actions: &mut Actions) -> bool {
+pub fn plan(look: Look<'_>, actions: &mut Actions) -> bool {
+    let Look { pod, observed, .. } = look;
     let containers = pod.init_containers();
     if containers.is_empty() {
         return true;
@@ -39,8 +40,8 @@ pub fn plan(pod: &Pod, observed: &Observed, findings: &Findings, actions: &mut A
         if previously && !is_sidecar(container) {
             continue;
         }
-        let step = Step { pod, container, index, status, previously, last: index + 1 == containers.len() };
-        match step.plan(observed, findings, actions) {
+        let step = Step { look, container, index, status, previously, last: index + 1 == containers.len() };
+        match step.plan(actions) {
             Verdict::Fatal => {
                 actions.kill_pod = true;
                 actions.start_init.clear();
@@ -59,7 +60,7 @@ pub fn plan(pod: &Pod, observed: &Observed, findings: &Findings, actions: &mut A
 }
 
 struct Step<'a> {
-    pod: &'a Pod,
+    look: Look<'a>,
     container: &'a Container,
     index: usize,
     status: &'a observed::Container,
@@ -69,7 +70,7 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn plan(&self, observed: &Observed, findings: &Findings, actions: &mut Actions) -> Verdict {
+    fn plan(&self, actions: &mut Actions) -> Verdict {
         let sidecar = is_sidecar(self.container);
         match self.status.state {
             // The runtime failed to start it: once more.
@@ -77,14 +78,18 @@ impl Step<'_> {
                 actions.start_init.push(self.index);
                 Verdict::Waiting
             }
-            RunState::Running if sidecar => self.running_sidecar(findings, actions),
-            RunState::Running => Verdict::Waiting,
+            RunState::Running if sidecar => self.running_sidecar(actions),
+            RunState::Running => {
+                // Whoever runs only once is not restarted for it.
+                self.look.resize(self.container, self.status, actions);
+                Verdict::Waiting
+            }
             RunState::Exited if sidecar => {
                 actions.start_init.push(self.index);
                 Verdict::Waiting
             }
             RunState::Exited if failed(self.status) => {
-                if !restart::should(self.pod, self.container, observed) {
+                if !restart::should(self.look.pod, self.container, self.look.observed) {
                     return Verdict::Fatal;
                 }
                 actions.start_init.push(self.index);
@@ -104,7 +109,8 @@ impl Step<'_> {
         }
     }
 
-    fn running_sidecar(&self, findings: &Findings, actions: &mut Actions) -> Verdict {
+    fn running_sidecar(&self, actions: &mut Actions) -> Verdict {
+        let findings = self.look.findings;
         let (name, id) = (&self.container.name, &self.status.id);
         if self.container.startup_probe.is_some() {
             match findings.startup.get(id) {
@@ -124,12 +130,14 @@ impl Step<'_> {
             self.replace(format!("Init container {name} definition changed"), Cause::Other, actions);
         } else if self.container.liveness_probe.is_some() && findings.liveness.get(id) == Some(&Outcome::Failure) {
             self.replace(format!("Init container {name} failed liveness probe"), Cause::LivenessProbe, actions);
+        } else if !self.look.resize(self.container, self.status, actions) {
+            actions.start_init.push(self.index);
         }
         Verdict::Done
     }
 
     fn unknown(&self, sidecar: bool, actions: &mut Actions) -> Verdict {
-        let policy = self.container.restart_policy.as_deref().unwrap_or(self.pod.restart_policy());
+        let policy = self.container.restart_policy.as_deref().unwrap_or(self.look.pod.restart_policy());
         if !sidecar && policy == "Never" {
             return Verdict::Fatal;
         }

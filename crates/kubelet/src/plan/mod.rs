@@ -6,6 +6,7 @@
 
 pub mod backoff;
 mod init;
+pub mod resize;
 pub mod restart;
 pub mod sandbox;
 pub mod termination;
@@ -17,9 +18,11 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use self::resize::{Actuated, Resize};
+
 use crate::{
     labels,
-    observed::{Observed, RunState},
+    observed::{self, Observed, RunState},
     pod::PodExt,
 };
 
@@ -93,6 +96,8 @@ pub struct Actions {
     pub kill: Vec<Kill>,
     /// Containers to remove, the ones that caused it last.
     pub reset: Vec<Reset>,
+    /// Cgroups that get other limits, where the pod lives on.
+    pub resize: Resize,
     /// Make a new sandbox.
     pub create_sandbox: bool,
     /// The sandbox to use, or the one that is replaced.
@@ -107,8 +112,14 @@ pub struct Actions {
     pub start: Vec<usize>,
 }
 
-/// The decision.
-pub fn plan(pod: &Pod, observed: &Observed, findings: &Findings, restart_all: bool) -> Actions {
+/// The decision. `actuated`: what the cgroups were last told; without it nothing is resized.
+pub fn plan(
+    pod: &Pod,
+    observed: &Observed,
+    findings: &Findings,
+    actuated: Option<&Actuated>,
+    restart_all: bool,
+) -> Actions {
     let change = sandbox::change(pod, observed);
     let mut actions = Actions {
         kill_pod: change.needed.is_some(),
@@ -129,22 +140,41 @@ pub fn plan(pod: &Pod, observed: &Observed, findings: &Findings, restart_all: bo
     let ephemeral = pod.ephemeral_containers().iter().enumerate();
     actions.start_ephemeral =
         ephemeral.filter(|(_, container)| missing(&container.name)).map(|(index, _)| index).collect();
-    let initialized = init::plan(pod, observed, findings, &mut actions);
-    if actions.kill_pod || !initialized {
-        return actions;
+    let look = Look { pod, observed, findings, actuated };
+    let initialized = init::plan(look, &mut actions);
+    if initialized && !actions.kill_pod {
+        plan_regulars(look, &mut actions);
     }
-    let mut kept = 0;
-    for (index, container) in pod.containers().iter().enumerate() {
-        if plan_regular(pod, container, index, observed, findings, &mut actions) {
-            kept += 1;
-        }
+    if let Some(actuated) = actuated.filter(|_| !actions.kill_pod) {
+        resize::pod(pod, actuated, &mut actions);
     }
+    actions
+}
+
+/// What a decision about one container depends on.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    pod: &'a Pod,
+    observed: &'a Observed,
+    findings: &'a Findings,
+    actuated: Option<&'a Actuated>,
+}
+
+impl Look<'_> {
+    /// A running container gets the amounts it is allocated; false where it restarts for them.
+    fn resize(&self, container: &Container, seen: &observed::Container, actions: &mut Actions) -> bool {
+        self.actuated.is_none_or(|actuated| resize::container(self.pod, container, seen, actuated, actions))
+    }
+}
+
+fn plan_regulars(look: Look<'_>, actions: &mut Actions) {
+    let containers = look.pod.containers().iter().enumerate();
+    let kept = containers.filter(|(index, container)| plan_regular(look, container, *index, actions)).count();
     if kept == 0 && actions.start.is_empty() {
         actions.kill_pod = true;
         // A sidecar alone must not keep the pod alive.
         actions.start_init.clear();
     }
-    actions
 }
 
 /// Everything starts anew, unless the pod has already run to its end.
@@ -168,14 +198,8 @@ fn plan_new_sandbox(pod: &Pod, observed: &Observed, actions: &mut Actions) {
 }
 
 /// Says whether the container is kept as it runs.
-fn plan_regular(
-    pod: &Pod,
-    container: &Container,
-    index: usize,
-    observed: &Observed,
-    findings: &Findings,
-    actions: &mut Actions,
-) -> bool {
+fn plan_regular(look: Look<'_>, container: &Container, index: usize, actions: &mut Actions) -> bool {
+    let Look { pod, observed, findings, .. } = look;
     let name = &container.name;
     let Some(status) = observed.container(name).filter(|status| status.state == RunState::Running) else {
         if restart::should(pod, container, observed) {
@@ -201,7 +225,11 @@ fn plan_regular(
     } else if failed(&findings.startup) {
         (format!("Container {name} failed startup probe"), Cause::StartupProbe)
     } else {
-        return true;
+        let keeps = look.resize(container, status, actions);
+        if !keeps {
+            actions.start.push(index);
+        }
+        return keeps;
     };
     let message = if restart { format!("{message}, will be restarted") } else { message };
     if restart {

@@ -50,7 +50,7 @@ fn seen(pod: &Pod, ready: bool, containers: &[&str]) -> Observed {
 }
 
 fn decide(pod: &Pod, observed: &Observed) -> Actions {
-    plan(pod, observed, &Findings::default(), false)
+    plan(pod, observed, &Findings::default(), None, false)
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_sidecar_with_a_startup_probe_holds_the_next_back() {
     let mut findings = Findings::default();
     let mut start = |outcome| {
         findings.startup.insert("id-s".into(), outcome);
-        let actions = plan(&pod, &observed, &findings, false);
+        let actions = plan(&pod, &observed, &findings, None, false);
         (actions.start_init, actions.kill.first().map(|kill| kill.message.clone()))
     };
     assert_eq!(start(Outcome::Unknown), (vec![], None));
@@ -159,7 +159,7 @@ fn a_sidecar_with_a_startup_probe_holds_the_next_back() {
 fn a_failed_liveness_probe(#[case] policy: &str, #[case] message: &str, #[case] start: &[usize]) {
     let pod = pod(policy, json!([]), json!([c("a"), c("b")]));
     let findings = Findings { liveness: [("id-a".to_owned(), Outcome::Failure)].into(), ..Findings::default() };
-    let actions = plan(&pod, &seen(&pod, true, &["a=run", "b=run"]), &findings, false);
+    let actions = plan(&pod, &seen(&pod, true, &["a=run", "b=run"]), &findings, None, false);
     assert_eq!(actions.kill, [kill("id-a", "a", message.into(), Cause::LivenessProbe)]);
     assert_eq!(actions.start, start);
 }
@@ -219,7 +219,7 @@ fn a_restart_of_all_removes_the_cause_last() {
     let pod = pod("Never", json!([c("i")]), json!([cause, c("b")]));
     let observed = seen(&pod, true, &["i=ok", "a=bad", "b=run"]);
     assert!(restart::all_should(&pod, Some(&observed), &Default::default()));
-    let names: Vec<_> = plan(&pod, &observed, &Findings::default(), true)
+    let names: Vec<_> = plan(&pod, &observed, &Findings::default(), None, true)
         .reset
         .into_iter()
         .map(|reset| (reset.name, reset.kill))

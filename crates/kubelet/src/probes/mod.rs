@@ -7,7 +7,11 @@ pub mod http;
 pub mod run;
 pub mod state;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus, Probe};
 use parking_lot::Mutex;
@@ -22,7 +26,7 @@ use crate::{
 };
 
 /// What a probe is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// Restart it when it fails.
     Liveness,
@@ -38,12 +42,26 @@ pub struct Probes {
     events: Events,
     findings: Mutex<Findings>,
     workers: Mutex<HashMap<Key, Worker>>,
+    counts: Mutex<BTreeMap<Counted, u64>>,
     status: ReadStatus,
     /// Called with the pod's UID when something was found.
     changed: Box<dyn Fn(&str) + Send + Sync>,
     now: Box<dyn Fn() -> i64 + Send + Sync>,
     started_at: i64,
     stop: CancellationToken,
+}
+
+/// A result of a probe, as it is counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "named after what they are")]
+pub struct Counted {
+    pub namespace: String,
+    pub pod: String,
+    pub uid: String,
+    pub container: String,
+    pub purpose: Purpose,
+    /// `successful`, `failed` or `unknown`.
+    pub result: &'static str,
 }
 
 /// A pod's status, by its UID.
@@ -102,6 +120,7 @@ impl Probes {
             events,
             findings: Mutex::default(),
             workers: Mutex::default(),
+            counts: Mutex::default(),
             status: Box::new(status),
             changed: Box::new(changed),
             now: Box::new(now),
@@ -113,6 +132,27 @@ impl Probes {
     /// What is known.
     pub fn findings(&self) -> Findings {
         self.findings.lock().clone()
+    }
+
+    /// How often each probe found what.
+    pub fn counts(&self) -> Vec<(Counted, u64)> {
+        self.counts.lock().iter().map(|(of, count)| (of.clone(), *count)).collect()
+    }
+
+    fn count(&self, pod: &Pod, container: &str, purpose: Purpose, result: Option<Outcome>) {
+        let counted = Counted {
+            namespace: pod.namespace().to_owned(),
+            pod: pod.name().to_owned(),
+            uid: pod.uid().to_owned(),
+            container: container.to_owned(),
+            purpose,
+            result: match result {
+                Some(Outcome::Success) => "successful",
+                Some(Outcome::Failure) => "failed",
+                Some(Outcome::Unknown) | None => "unknown",
+            },
+        };
+        *self.counts.lock().entry(counted).or_default() += 1;
     }
 
     /// Starts the probes of a pod that are not running yet.
@@ -157,6 +197,7 @@ impl Probes {
     /// The pod's containers are gone.
     pub fn remove(&self, uid: &str) {
         self.remove_where(|(own, ..)| own == uid);
+        self.counts.lock().retain(|of, _| of.uid != uid);
     }
 
     /// Containers that are gone are forgotten.
@@ -269,6 +310,7 @@ impl Task {
                 let target =
                     run::Target { pod: &self.pod, container: &self.container, id: &state.container_id, ip: &ip };
                 let result = self.probes.runner.probe(&self.probe, target, &self.probes.events, self.purpose).await;
+                self.probes.count(&self.pod, &self.container.name, self.purpose, result);
                 if let Some(outcome) = result.and_then(|outcome| state.record(outcome, &context)) {
                     self.probes.found(self.pod.uid(), self.purpose, &state.container_id, Some(outcome));
                 }

@@ -1,29 +1,38 @@
 //! The kubelet's HTTPS server: what the API server asks of a node. Upstream: pkg/kubelet/server.
 //!
-//! Clients prove who they are with a certificate of the cluster's authority; see [`peer`]. [`logs`] reads containers'
-//! logs, [`streams`] runs commands in containers and reaches their ports.
+//! Who clients are and what they may is the business of [`auth`]. [`logs`] reads containers' logs, [`streams`] runs
+//! commands in containers and reaches their ports, [`summary`] and [`metrics`] tell what everything uses.
 
+mod auth;
+mod configz;
+mod files;
 mod logs;
+mod metrics;
 mod peer;
+mod pods;
 mod query;
 mod streams;
+mod summary;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use client::Body;
-use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    Method, Request, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::{
     RootCertStore, ServerConfig, crypto::ring, pki_types::CertificateDer, server::ResolvesServerCert,
     server::WebPkiClientVerifier,
 };
-use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::kubelet::Kubelet;
+use auth::Gate;
 use query::Query;
 use streams::Ask;
 
@@ -67,9 +76,10 @@ pub async fn serve(kubelet: Arc<Kubelet>, serving: &Serving) -> Result<SocketAdd
     let listener = TcpListener::bind(&address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let acceptor = TlsAcceptor::from(Arc::new(tls(serving).map_err(ServeError::Tls)?));
+    let gate = Arc::new(Gate::new(kubelet.client.clone(), &kubelet.config.node_name));
     tokio::spawn(async move {
         let stop = kubelet.stop.clone();
-        stop.run_until_cancelled(accept(listener, acceptor, kubelet)).await;
+        stop.run_until_cancelled(accept(listener, acceptor, kubelet, gate)).await;
     });
     Ok(bound)
 }
@@ -93,14 +103,14 @@ fn tls(serving: &Serving) -> Result<ServerConfig, String> {
     Ok(config)
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, kubelet: Arc<Kubelet>) {
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, kubelet: Arc<Kubelet>, gate: Arc<Gate>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (acceptor, kubelet) = (acceptor.clone(), kubelet.clone());
+                let (acceptor, kubelet, gate) = (acceptor.clone(), kubelet.clone(), gate.clone());
                 tokio::spawn(async move {
                     let stop = kubelet.stop.clone();
-                    stop.run_until_cancelled(connection(stream, acceptor, kubelet)).await;
+                    stop.run_until_cancelled(connection(stream, acceptor, kubelet, gate)).await;
                 });
             }
             Err(error) => {
@@ -111,16 +121,18 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, kubelet: Arc<Kubel
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, kubelet: Arc<Kubelet>) {
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, kubelet: Arc<Kubelet>, gate: Arc<Gate>) {
     let _ = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await else { return };
-    let allowed = peer::judge(stream.get_ref().1.peer_certificates().unwrap_or_default());
+    let peer = Arc::new(peer::identify(stream.get_ref().1.peer_certificates().unwrap_or_default()));
     let service = service_fn(move |request: Request<Incoming>| {
-        let kubelet = kubelet.clone();
+        let (kubelet, gate, peer) = (kubelet.clone(), gate.clone(), peer.clone());
         async move {
+            let path = request.uri().path().to_owned();
+            let allowed = gate.check((*peer).as_ref(), request.headers(), request.method(), &path).await;
             Ok::<_, Infallible>(match allowed {
                 Ok(()) => answer(&kubelet, request).await.unwrap_or_else(|refused| refused),
-                Err(code) => text(code, code.canonical_reason().unwrap_or_default()),
+                Err((code, why)) => text(code, why),
             })
         }
     });
@@ -133,45 +145,52 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, kubelet: Arc<Kubel
     }
 }
 
+/// Paths that are only read.
+const READ_ONLY: [&str; 4] = ["pods", "runningpods", "containerLogs", "logs"];
+
 /// The answer, or the one that says why there is none.
 async fn answer(kubelet: &Arc<Kubelet>, request: Request<Incoming>) -> Result<Response<Body>, Response<Body>> {
     let path = request.uri().path().to_owned();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let query = Query::parse(request.uri().query().unwrap_or_default());
-    let read = request.method() == Method::GET;
+    if request.method() != Method::GET && READ_ONLY.contains(&parts[0]) {
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        refused.headers_mut().insert(ALLOW, http::HeaderValue::from_static("GET"));
+        return Err(refused);
+    }
+    let failed = |error: crate::cri::Error| text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
     match parts.as_slice() {
-        ["healthz" | "healthz/ping"] if read => Ok(text(StatusCode::OK, "ok")),
-        ["pods"] if read => Ok(pods(kubelet)),
-        ["containerLogs", namespace, pod, container] if read => {
+        ["healthz"] | ["healthz", "ping" | "log" | "syncloop"] => Ok(text(StatusCode::OK, "ok")),
+        ["pods"] => Ok(json(&pods::pods(kubelet))),
+        ["runningpods"] => Ok(json(&pods::running(kubelet))),
+        ["configz"] => Ok(json(&configz::configz(&kubelet.config))),
+        ["stats", "summary"] => {
+            let summary = summary::summary(kubelet, query.flag("only_cpu_and_memory")).await;
+            summary.map(|summary| json(&summary)).map_err(failed)
+        }
+        ["metrics"] => Ok(metrics::own(kubelet)),
+        ["metrics", "resource"] => Ok(metrics::resource(kubelet).await),
+        ["metrics", "cadvisor"] => metrics::cadvisor(kubelet).await.map_err(failed),
+        ["metrics", "probes"] => Ok(metrics::probes(kubelet)),
+        ["logs", ..] => Ok(files::answer(path.trim_start_matches("/logs"))),
+        ["containerLogs", namespace, pod, container] => {
             logs::answer(kubelet, (namespace, pod, container), &query).await
         }
-        ["exec", namespace, pod, container] => {
+        ["exec", namespace, pod, container] | ["exec", namespace, pod, _, container] => {
             streams::answer(kubelet, (namespace, pod), Ask::Exec(container), &query, request).await
         }
-        ["attach", namespace, pod, container] => {
+        ["attach", namespace, pod, container] | ["attach", namespace, pod, _, container] => {
             streams::answer(kubelet, (namespace, pod), Ask::Attach(container), &query, request).await
         }
-        ["portForward", namespace, pod] => {
+        ["portForward", namespace, pod] | ["portForward", namespace, pod, _] => {
             streams::answer(kubelet, (namespace, pod), Ask::PortForward, &query, request).await
         }
         _ => Err(text(StatusCode::NOT_FOUND, "404 page not found\n")),
     }
 }
 
-/// The node's pods with the statuses known here.
-fn pods(kubelet: &Kubelet) -> Response<Body> {
-    let pods: Vec<_> = kubelet
-        .workers
-        .pods()
-        .iter()
-        .map(|pod| {
-            let mut pod = (**pod).clone();
-            pod.status = Some(kubelet.pod_status(&pod));
-            pod
-        })
-        .collect();
-    let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods});
-    let mut response = Response::new(Body::full(list.to_string()));
+fn json(value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::full(value.to_string()));
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }

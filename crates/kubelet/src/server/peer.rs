@@ -1,30 +1,31 @@
-//! Who may use the kubelet's server: the API server and administrators. Their certificates were verified by the
-//! handshake; what is said in them is judged here.
+//! Who a client is by the certificate it presented; the handshake has verified it.
 
-use http::StatusCode;
 use rustls::pki_types::CertificateDer;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
-/// The user of the API server's certificate for kubelets, as kubeadm names it.
-const API_SERVER: &str = "kube-apiserver-kubelet-client";
-/// The group that may do everything.
-const MASTERS: &str = "system:masters";
+/// Who asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// Its name.
+    pub username: String,
+    /// Its UID, where it has one.
+    pub uid: String,
+    /// Its groups.
+    pub groups: Vec<String>,
+    /// What authorizers may want to know besides.
+    pub extra: Map<String, Value>,
+}
 
-/// Whether whoever presented this chain may go on.
-///
-/// # Errors
-/// 401 without a certificate, 403 with one of somebody else.
-pub fn judge(chain: &[CertificateDer<'_>]) -> Result<(), StatusCode> {
-    let leaf = chain.first().ok_or(StatusCode::UNAUTHORIZED)?;
-    let (_, certificate) = x509_parser::parse_x509_certificate(leaf).map_err(|_| StatusCode::UNAUTHORIZED)?;
+/// The user whom a chain names; none where it names none.
+pub fn identify(chain: &[CertificateDer<'_>]) -> Option<User> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
     let subject = certificate.subject();
     // Go takes the last of several common names.
-    let user = subject.iter_common_name().filter_map(|name| name.as_str().ok()).last();
-    let is_master = subject.iter_organization().any(|group| group.as_str().is_ok_and(|group| group == MASTERS));
-    match user {
-        None => Err(StatusCode::UNAUTHORIZED),
-        Some(user) if user == API_SERVER || is_master => Ok(()),
-        Some(_) => Err(StatusCode::FORBIDDEN),
-    }
+    let username = subject.iter_common_name().filter_map(|name| name.as_str().ok()).last()?.to_owned();
+    let groups = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned);
+    Some(User { username, groups: groups.collect(), ..User::default() })
 }
 
 #[cfg(test)]
@@ -35,11 +36,10 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::the_api_server(Some(API_SERVER), None, Ok(()))]
-    #[case::an_administrator(Some("admin"), Some(MASTERS), Ok(()))]
-    #[case::a_pod(Some("system:serviceaccount:a:b"), Some("system:nodes"), Err(StatusCode::FORBIDDEN))]
-    #[case::a_group_alone(None, Some(MASTERS), Err(StatusCode::UNAUTHORIZED))]
-    fn by_subject(#[case] user: Option<&str>, #[case] group: Option<&str>, #[case] expected: Result<(), StatusCode>) {
+    #[case::an_administrator(Some("admin"), Some("system:masters"), Some("admin"))]
+    #[case::somebody(Some("system:serviceaccount:a:b"), None, Some("system:serviceaccount:a:b"))]
+    #[case::a_group_alone(None, Some("system:masters"), None)]
+    fn by_subject(#[case] user: Option<&str>, #[case] group: Option<&str>, #[case] expected: Option<&str>) {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         if let Some(user) = user {
@@ -49,11 +49,13 @@ mod tests {
             params.distinguished_name.push(DnType::OrganizationName, group);
         }
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        assert_eq!(judge(&[certificate.der().clone()]), expected);
+        let found = identify(&[certificate.der().clone()]);
+        let groups: Vec<String> = group.into_iter().map(str::to_owned).collect();
+        assert_eq!(found, expected.map(|name| User { username: name.to_owned(), groups, ..User::default() }));
     }
 
     #[test]
     fn nobody() {
-        assert_eq!(judge(&[]), Err(StatusCode::UNAUTHORIZED));
+        assert_eq!(identify(&[]), None);
     }
 }

@@ -132,7 +132,7 @@ fn wanted(pod: &Pod, ask: Ask<'_>, query: &Query) -> Result<Wanted, &'static str
     }
     if let Ask::Attach(_) = ask {
         // Whether a process runs in a terminal was decided at its start.
-        tty = pod.containers().iter().any(|one| one.name == container && one.tty == Some(true));
+        tty = pod.find_container(container).is_some_and(|(_, one)| one.tty == Some(true));
     }
     Ok(Wanted { tty, ..wanted })
 }

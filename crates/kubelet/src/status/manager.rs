@@ -339,7 +339,8 @@ fn check_transition(pod: &Pod, old: &PodStatus, new: &PodStatus) -> Result<(), S
 
 fn transition_times(status: &mut PodStatus, old: &PodStatus, now: i64) {
     for condition in status.conditions.iter_mut().flatten() {
-        if !OWNED.contains(&condition.type_.as_str()) && condition.type_ != "DisruptionTarget" {
+        let has_own = condition.type_.starts_with("PodResize");
+        if has_own || (!OWNED.contains(&condition.type_.as_str()) && condition.type_ != "DisruptionTarget") {
             continue;
         }
         let before = old.conditions.iter().flatten().find(|before| before.type_ == condition.type_);

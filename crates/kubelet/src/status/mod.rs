@@ -16,7 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{HostIP, Pod, PodIP, PodStatus},
+    api::core::v1::{HostIP, Pod, PodCondition, PodIP, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 
@@ -72,6 +72,8 @@ pub struct Input<'a> {
     pub started_at: i64,
     /// The runtime can make mounts read-only with all below them.
     pub recursive_read_only: bool,
+    /// How a resize of it goes.
+    pub resize: &'a [PodCondition],
 }
 
 /// The status as it should be, without times of transition.
@@ -88,6 +90,9 @@ pub fn generate(input: Input<'_>) -> PodStatus {
     status.resources = Some(resources::effective(pod, was_running));
     status.allocated_resources = Some(resources::wire_requests(pod)).filter(|list| !list.is_empty());
     conditions::generate(pod, old, observed, &mut status);
+    if !is_terminal(status.phase.as_deref().unwrap_or_default()) {
+        status.conditions.get_or_insert_default().extend_from_slice(input.resize);
+    }
     if let Some(eviction) = input.eviction.filter(|eviction| eviction.disruption) {
         conditions::disrupted(pod, &eviction.message, &mut status);
     }

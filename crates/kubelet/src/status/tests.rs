@@ -68,6 +68,7 @@ impl Case {
             host_ips: &["192.0.2.1".into()],
             started_at: 0,
             recursive_read_only: false,
+            resize: &[],
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use client::EventType;
 use k8s_openapi::api::core::v1::{Container, Pod, Secret};
 
-use super::{SyncError, Worker, kill, start};
+use super::{SyncError, Worker, kill, resize, start};
 use crate::{
     cri::{self, v1},
     kubelet::Kubelet,
@@ -65,6 +65,15 @@ pub(crate) async fn act(
     }
     stop(&kubelet, pod, observed, actions, &mut acted).await?;
     prune_init(&kubelet, pod, observed).await;
+    if !actions.resize.is_empty() {
+        if let Err(error) = resize::carry_out(&kubelet, pod, &actions.resize).await {
+            kubelet.resize_failed(pod, &error);
+            let status = worker.derive(pod, observed, false, None);
+            kubelet.status.set(pod, status);
+            return Err(SyncError::Other(error));
+        }
+        acted.did_something = true;
+    }
     let starts = actions.start_init.len() + actions.start.len() + actions.start_ephemeral.len();
     if !actions.create_sandbox && starts == 0 {
         worker

@@ -16,8 +16,8 @@ use crate::{
     kubelet::Kubelet,
     lifecycle, logs,
     objects::ObjectError,
-    plan::Cause,
-    pod::PodExt,
+    plan::{Cause, resize::Amounts},
+    pod::{Kind, PodExt},
     runtime::{container, env, hosts, mounts, services},
     status::Waiting,
 };
@@ -71,6 +71,9 @@ pub(crate) async fn start(
         return Err(waiting("RunContainerError", &error.message));
     }
     kubelet.events.container(pod, name, EventType::Normal, "Started", "Container started");
+    if pod.find_container(name).is_some_and(|(kind, _)| kind != Kind::Ephemeral) {
+        kubelet.allocations.actuate(pod.uid(), name, Amounts::of(pod, own));
+    }
     link_log(kubelet, pod, name, &id, &log_path);
     post_start(kubelet, pod, own, &id, place).await
 }

@@ -31,6 +31,8 @@ impl Worker {
             }
             self.memory.admitted = true;
         }
+        let pod = &kubelet.allocated(pod);
+        kubelet.follow_resize(pod, &observed);
         let status = self.derive(pod, &observed, false, None);
         let phase = status.phase.clone().unwrap_or_default();
         kubelet.status.set(pod, status.clone());
@@ -55,7 +57,13 @@ impl Worker {
         let secrets = self.pull_secrets(pod).await;
         kubelet.probes.add(pod);
         let restart_all = status::restarts_all(pod, &observed, &status);
-        let actions = plan::plan(pod, &observed, &kubelet.probes.findings(), restart_all);
+        let actions = plan::plan(
+            pod,
+            &observed,
+            &kubelet.probes.findings(),
+            kubelet.allocations.actuated(pod.uid()).as_ref(),
+            restart_all,
+        );
         let acted = act::act(self, pod, &observed, &actions, &secrets).await?;
         let restarting = if restart_all { Some(Next::Now) } else { None };
         if acted.changed_reasons && !acted.did_something {
@@ -73,11 +81,12 @@ impl Worker {
     /// The status that follows from what is seen.
     pub(super) fn derive(
         &mut self,
-        pod: &Pod,
+        pod: &Arc<Pod>,
         observed: &Observed,
         ended: bool,
         eviction: Option<&Eviction>,
     ) -> PodStatus {
+        let pod = &self.kubelet.allocations.apply(pod);
         let addresses = observed.addresses();
         if !addresses.is_empty() {
             self.memory.addresses = addresses;
@@ -95,6 +104,7 @@ impl Worker {
             host_ips: &self.kubelet.config.node_ips,
             started_at: self.kubelet.started_at,
             recursive_read_only: self.kubelet.recursive_read_only(),
+            resize: &self.kubelet.allocations.conditions(pod.uid()),
         })
     }
 
@@ -102,23 +112,10 @@ impl Worker {
         // What runs has been let in before.
         let begun = observed.containers.iter().any(|container| container.state == RunState::Running)
             || pod.status.as_ref().is_some_and(|status| status.start_time.is_some());
-        if begun {
-            return None;
-        }
-        let others = self.kubelet.workers.pods();
-        let others = others.iter().filter(|other| other.uid() != pod.uid());
-        let finished = |other: &Pod| {
-            let status = self.kubelet.status.get(other.uid());
-            let phase = status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or(other.phase());
-            is_terminal(phase)
-        };
-        let active: Vec<&Pod> = others.map(Arc::as_ref).filter(|other| !finished(other)).collect();
-        let node = admit::NodeState {
-            allocatable: &self.kubelet.allocatable,
-            unsafe_sysctls: &self.kubelet.config.allowed_unsafe_sysctls,
-            pressure: *self.kubelet.pressure.read(),
-        };
-        admit::check(pod, &active, node)
+        let kubelet = &self.kubelet;
+        kubelet
+            .allocations
+            .admit(pod, &kubelet.active_pods(), begun, &|pod, others| kubelet.check_admission(pod, others))
     }
 
     fn reject(&self, pod: &Arc<Pod>, rejection: Eviction) {
@@ -139,7 +136,7 @@ impl Worker {
         if let Some(cgroups) = &kubelet.cgroups
             && !cgroups.exists(pod)
         {
-            cgroups.update_classes(kubelet.workers.pods().iter().map(Arc::as_ref));
+            cgroups.update_classes(kubelet.active_pods().iter().map(|pod| kubelet.allocations.apply(pod)));
             if let Err(error) = cgroups.ensure(pod) {
                 let message = format!("unable to ensure pod container exists: {error}");
                 kubelet.events.pod(pod, EventType::Warning, "FailedCreatePodContainer", message);
@@ -190,6 +187,28 @@ impl Worker {
             }
         }
         secrets
+    }
+}
+
+impl crate::kubelet::Kubelet {
+    /// The pods that have not ended.
+    pub(crate) fn active_pods(&self) -> Vec<Arc<Pod>> {
+        let mut pods = self.workers.pods();
+        pods.retain(|pod| {
+            let status = self.status.get(pod.uid());
+            !is_terminal(status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or(pod.phase()))
+        });
+        pods
+    }
+
+    /// Why a pod may not run beside these; none where it may.
+    pub(crate) fn check_admission(&self, pod: &Pod, others: &[&Pod]) -> Option<Eviction> {
+        let node = admit::NodeState {
+            allocatable: &self.allocatable,
+            unsafe_sysctls: &self.config.allowed_unsafe_sysctls,
+            pressure: *self.pressure.read(),
+        };
+        admit::check(pod, others, node)
     }
 }
 

@@ -84,6 +84,7 @@ impl Worker {
         if !wanted.removed {
             kubelet.status.terminate(pod);
         }
+        kubelet.reconsider_resizes(None);
         self.phase = Phase::Done;
         Duration::from_millis(1)
     }
@@ -109,6 +110,8 @@ impl Worker {
         {
             tracing::warn!(logs = %logs.display(), %error, "logs could not be removed");
         }
+        kubelet.allocations.forget(uid);
+        kubelet.reconsider_resizes(None);
         crate::logs::remove_dead_links(&kubelet.config.container_logs_dir);
         if let Err(error) = kubelet.volumes.remove_pod_dir(uid) {
             tracing::warn!(uid, %error, "a pod's directory could not be removed");
