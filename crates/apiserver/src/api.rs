@@ -10,7 +10,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use store::Store;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, lookup};
 use crate::authn::token::Issuer;
 use crate::authn::{Authenticator, Peer, impersonation};
 use crate::authz::{Attributes, Authorizer, forbidden};
@@ -44,6 +44,8 @@ pub struct Api {
     pub settings: Settings,
     /// How nodes are reached.
     pub kubelets: Kubelets,
+    /// What admission has looked up.
+    pub trees: lookup::Trees,
     /// Set once everything that a fresh cluster has is there.
     pub ready: AtomicBool,
 }

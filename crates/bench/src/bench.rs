@@ -11,7 +11,7 @@ use http::Method;
 use crate::connect::Target;
 use crate::measure::{Sample, median, resident_mib};
 use crate::objects::Template;
-use crate::phases::{Kind, PHASES};
+use crate::phases::{Kind, PHASES, Phase};
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -65,9 +65,7 @@ pub async fn run(target: &Target, settings: &Settings, only: &[String]) -> Resul
     bench.prepare().await?;
     println!("| phase | ops/s | p50 ms | p99 ms | server CPU µs/op | generator CPU µs/op |");
     println!("|---|---|---|---|---|---|");
-    for phase in
-        PHASES.iter().filter(|phase| only.is_empty() || only.iter().any(|name| phase.name.contains(name.as_str())))
-    {
+    for phase in chosen(only) {
         let mut samples = Vec::new();
         for _ in 0..settings.runs {
             samples.push(bench.run(phase).await.map_err(|error| format!("{}: {error}", phase.name))?);
@@ -77,6 +75,15 @@ pub async fn run(target: &Target, settings: &Settings, only: &[String]) -> Resul
         println!("| {} | {rate:.0} | {:.2} | {:.2} | {server_us:.0} | {own_us:.0} |", phase.name, ms(p50), ms(p99));
     }
     bench.memory(fresh, only.is_empty()).await
+}
+
+/// The phases of these names; a name that is no phase's stands for those that have it in theirs. None stands for all.
+fn chosen(names: &[String]) -> Vec<&'static Phase> {
+    let is_named = |phase: &Phase, name: &String| match PHASES.iter().any(|phase| phase.name == name) {
+        true => phase.name == name,
+        false => phase.name.contains(name.as_str()),
+    };
+    PHASES.iter().filter(|phase| names.is_empty() || names.iter().any(|name| is_named(phase, name))).collect()
 }
 
 // === impl Bench ===
@@ -175,5 +182,21 @@ impl Bench<'_> {
             }
         });
         try_join_all(loops).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_are_chosen_by_name_or_by_a_part_of_it() {
+        let names = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            chosen(&names).iter().map(|phase| phase.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]).len(), PHASES.len());
+        assert_eq!(names(&["create-cm-1"]), ["create-cm-1"]);
+        assert_eq!(names(&["create-cm", "watch-1"]), ["create-cm-1", "create-cm-16", "create-cm-64", "watch-1"]);
     }
 }

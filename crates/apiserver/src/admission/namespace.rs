@@ -17,7 +17,7 @@ pub fn lifecycle(api: &Api, attributes: &Attributes<'_>, _: &mut Value, _: Optio
     if attributes.operation != Operation::Create || namespace.is_empty() || review {
         return Ok(());
     }
-    let Some(found) = lookup::get(api, "", "namespaces", "", namespace) else {
+    let Some(found) = lookup::again(api, "", "namespaces", "", namespace) else {
         return Err(Status::not_found(GroupResource { group: "", resource: "namespaces" }, namespace));
     };
     if found.str_at("status.phase") != "Terminating" {

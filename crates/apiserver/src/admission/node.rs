@@ -60,6 +60,6 @@ struct Lookup<'a>(&'a Api);
 
 impl noderestriction::Objects for Lookup<'_> {
     fn get(&self, group: &str, resource: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        lookup::get(self.0, group, resource, namespace, name).map(Arc::new)
+        lookup::again(self.0, group, resource, namespace, name)
     }
 }

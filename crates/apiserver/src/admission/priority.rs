@@ -2,6 +2,8 @@
 //!
 //! Upstream: `plugin/pkg/admission/priority`.
 
+use std::sync::Arc;
+
 use api::status::Status;
 use api::value::Value;
 
@@ -58,14 +60,14 @@ pub fn mutate(api: &Api, attributes: &Attributes<'_>, pod: &mut Value, old: Opti
 }
 
 /// The class that the pod names, or the default one.
-fn class_of(api: &Api, attributes: &Attributes<'_>, pod: &Value) -> Result<Option<Value>, Status> {
+fn class_of(api: &Api, attributes: &Attributes<'_>, pod: &Value) -> Result<Option<Arc<Value>>, Status> {
     let name = pod.str_at("spec.priorityClassName");
     if name.is_empty() {
         let classes = lookup::all(api, GROUP, CLASSES);
         let defaults = classes.into_iter().filter(|class| class.at("globalDefault").as_bool() == Some(true));
         return Ok(defaults.min_by_key(|class| class.i64_at("value")));
     }
-    match lookup::get(api, GROUP, CLASSES, "", name) {
+    match lookup::again(api, GROUP, CLASSES, "", name) {
         Some(class) => Ok(Some(class)),
         None => Err(attributes.forbidden(&format!("no PriorityClass with name {name} was found"))),
     }

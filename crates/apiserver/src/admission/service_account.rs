@@ -2,6 +2,8 @@
 //!
 //! Upstream: `plugin/pkg/admission/serviceaccount`.
 
+use std::sync::Arc;
+
 use api::status::Status;
 use api::value::{Map, Value};
 
@@ -74,9 +76,9 @@ fn mirror(attributes: &Attributes<'_>, pod: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn account_of(api: &Api, attributes: &Attributes<'_>, pod: &Value) -> Result<Value, Status> {
+fn account_of(api: &Api, attributes: &Attributes<'_>, pod: &Value) -> Result<Arc<Value>, Status> {
     let (namespace, name) = (attributes.namespace, pod.str_at("spec.serviceAccountName"));
-    lookup::get(api, "", "serviceaccounts", namespace, name).ok_or_else(|| {
+    lookup::again(api, "", "serviceaccounts", namespace, name).ok_or_else(|| {
         attributes.forbidden(&format!(
             "error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found"
         ))

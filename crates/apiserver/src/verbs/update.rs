@@ -18,11 +18,16 @@ use crate::served::Served;
 pub async fn update(api: &Api, context: &Context, served: &Served, body: Bytes) -> Result<Response<Body>, Status> {
     let options = WriteOptions::parse(&context.query, "UpdateOptions")?;
     context.accept()?;
-    let mut tree = decode::body(context, &body, &Expected::of(served), options.field_validation)?;
     let info = &context.info;
-    super::set_namespace(&mut tree, served, &info.namespace)?;
-    check_name(&tree, &info.name)?;
-    decode::apply_defaults(&mut tree, served);
+    let sent = || {
+        let mut tree = decode::body(context, &body, &Expected::of(served), options.field_validation)?;
+        super::set_namespace(&mut tree, served, &info.namespace)?;
+        check_name(&tree, &info.name)?;
+        decode::apply_defaults(&mut tree, served);
+        Ok::<_, Status>(tree)
+    };
+    // Read before anything is looked up; after a conflict once more, which costs less than a copy every time.
+    let mut first = Some(sent()?);
     let manager = context.field_manager(&options.field_manager);
     let subresource = info.subresource.as_str();
     let write = Write {
@@ -37,7 +42,7 @@ pub async fn update(api: &Api, context: &Context, served: &Served, body: Bytes) 
     let upsert = subresource.is_empty() && served.rules().allow_create_on_update;
     let (written, created) = write
         .update(upsert, &mut |current| {
-            let mut new = tree.clone();
+            let mut new = first.take().map_or_else(&sent, Ok)?;
             match current {
                 Some(current) => {
                     write.check_uid(&new, current.tree)?;
