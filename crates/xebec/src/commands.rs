@@ -8,6 +8,7 @@ use crate::components::controller_manager::{self, ControllerManagerOptions};
 use crate::components::kubelet::{self, KubeletOptions};
 use crate::components::proxy::{self, ProxyOptions};
 use crate::components::scheduler::{self, SchedulerOptions};
+use crate::containerd::{self, ImportOptions};
 use crate::demo::{self, DemoOptions};
 use crate::options::{AgentOptions, ServerOptions};
 use crate::server;
@@ -43,7 +44,9 @@ enum Command {
     Kubelet(Box<KubeletOptions>),
     /// The service proxy alone, in the place of kube-proxy.
     Proxy(Box<ProxyOptions>),
-    /// Ends a server and removes all that it made on this machine but its data.
+    /// Gives the images of archives (OCI or docker save) to a node's private runtime.
+    ImportImages(ImportOptions),
+    /// Ends a server or agent and removes all that it made on this machine but its data.
     Stop(StopOptions),
     /// Waits until the server is ready and a node with it.
     Wait(WaitOptions),
@@ -75,6 +78,7 @@ impl Commands {
                 Command::Scheduler(options) => scheduler::run(options, token).await,
                 Command::Kubelet(options) => kubelet::run(*options, token).await,
                 Command::Proxy(options) => proxy::run(*options, token).await,
+                Command::ImportImages(options) => containerd::run_import(&options).await,
                 Command::Stop(options) => stop::run(options).await,
                 Command::Wait(options) => wait::run(options).await,
                 Command::Demo(options) => demo::run(options).await,

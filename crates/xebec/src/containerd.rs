@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use clap::Args;
 use kubelet::cri::{Runtime, v1};
 use kubelet::images::archive::{self, ImageSource};
 use kubelet::images::pause;
@@ -14,7 +15,18 @@ use kubelet::runtime::containerd::{self, Options, major_version};
 use tokio::net::UnixStream;
 
 use crate::commands::Error;
-use crate::machine::Machine;
+use crate::machine::{DEFAULT_DATA_DIR, Machine};
+
+/// What `xebec import-images` takes.
+#[derive(Args, Clone, Debug)]
+pub struct ImportOptions {
+    /// The data directory of the server or agent whose runtime it is.
+    #[arg(long, default_value = DEFAULT_DATA_DIR, env = "XEBEC_DATA_DIR")]
+    data_dir: PathBuf,
+    /// The archives.
+    #[arg(required = true)]
+    archives: Vec<PathBuf>,
+}
 
 /// The image of the demo, and of tests that need a shell.
 pub const DEMO_IMAGE: &str = "localhost/xebec/busybox:1";
@@ -111,6 +123,18 @@ pub async fn import_images(machine: &Machine, endpoint: &str) -> Result<(), Erro
     let path = machine.below("containerd/images.tar");
     archive::write(&path, &images)?;
     import(&machine.containerd_socket(), &path).await
+}
+
+/// Imports archives into the private runtime of a data directory.
+///
+/// # Errors
+/// It does not run, or an archive can't be read.
+pub async fn run_import(options: &ImportOptions) -> Result<(), Error> {
+    let socket = Machine::of(&options.data_dir)?.containerd_socket();
+    for archive in &options.archives {
+        import(&socket, archive).await.map_err(|error| format!("{}: {error}", archive.display()))?;
+    }
+    Ok(())
 }
 
 /// Imports an archive of images.

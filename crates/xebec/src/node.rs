@@ -97,7 +97,7 @@ impl Node {
         config.container_logs_dir = self.machine.below("container-logs");
         config.static_pod_path = Some(self.machine.below("manifests"));
         config.cgroup_root = self.machine.cgroup_root();
-        config.port = self.machine.ports.kubelet;
+        config.port = self.options.kubelet_port.unwrap_or(self.machine.ports.kubelet);
         config.cluster_dns = dns_address(&self.machine).iter().map(IpAddr::to_string).collect();
         if let Some(path) = &self.options.resolv_conf {
             config.resolv_conf = Some(path.clone());

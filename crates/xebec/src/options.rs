@@ -61,6 +61,9 @@ pub struct NodeOptions {
     /// The node's address; the one that leads to others where not given.
     #[arg(long)]
     pub node_ip: Option<IpAddr>,
+    /// Port of the kubelet's server; 10250 for the default data directory, another one for each other one.
+    #[arg(long)]
+    pub kubelet_port: Option<u16>,
     /// Labels of the node when it is registered (zone=a,disk=ssd).
     #[arg(long, value_delimiter = ',', value_parser = label)]
     pub node_labels: Vec<(String, String)>,
