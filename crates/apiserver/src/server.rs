@@ -180,3 +180,28 @@ fn put(api: &Api, group: &str, plural: &str, value: &[u8]) {
         Err(error) => tracing::warn!(%group, %plural, %error, "an object that authorizes can't be read"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::Txn;
+
+    #[tokio::test]
+    async fn a_pod_concerns_the_node_authorizer_once_it_has_a_node() {
+        let extractor = Extractor::new(&Catalog::builtin());
+        let options = Options::with_resources(["/registry/pods/".to_owned()]);
+        let store = Store::open(EngineConfig::Memory, extractor, options).await.unwrap();
+        let mut watch = store.watch("/registry/pods/", Scope::default(), store.revision()).unwrap();
+        for node in ["", r#","spec":{"nodeName":"n"}"#, ""] {
+            let pod = format!(r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"name":"a","namespace":"b"}}{node}}}"#);
+            store.txn(Txn::new().put("/registry/pods/b/a", pod)).await.unwrap();
+        }
+        let mut events = Vec::new();
+        while events.len() < 3 {
+            watch.next(&mut events).await.unwrap();
+        }
+        let free: Vec<bool> = events.iter().map(|event| is_free_pod("pods", event)).collect();
+        assert_eq!(free, [true, false, false]);
+        assert!(!is_free_pod("persistentvolumes", &events[0]));
+    }
+}

@@ -7,6 +7,7 @@ use crate::patch::gofmt;
 use crate::value::{Key, Value};
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 /// One step of a path.
 #[derive(Clone, Debug)]
@@ -14,7 +15,7 @@ pub enum PathElement {
     /// A field of a struct or a key of a map: `f:spec`.
     Field(Key),
     /// An item of a list, by its key fields in their names' order: `k:{"name":"app"}`.
-    Item(Box<[(Key, Value)]>),
+    Item(Arc<[(Key, Value)]>),
     /// A scalar of a set: `v:"finalizer"`.
     Value(Box<Value>),
     /// A place in a list: `i:0`. No schema makes these; stored sets may hold them.
@@ -71,7 +72,7 @@ impl PathElement {
             b'v' => PathElement::Value(Box::new(parse(rest)?)),
             b'k' => match parse(rest)? {
                 Value::Object(fields) => PathElement::item(fields.into_iter().collect()),
-                Value::Null => PathElement::Item(Box::default()),
+                Value::Null => PathElement::Item(Arc::default()),
                 _ => return Err(ParseError::Content(format!("expect {{ but found {rest}"))),
             },
             b'i' => PathElement::Index(rest.parse().map_err(|_| {

@@ -75,3 +75,24 @@ pub fn default_by_annotation(objects: Vec<Arc<Value>>, annotation: &str) -> Opti
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::{EngineConfig, NoExtract, Options, Store, Txn};
+
+    #[tokio::test]
+    async fn a_tree_is_read_once_for_each_revision() {
+        const KEY: &str = "/registry/namespaces/a";
+        let store = Store::open(EngineConfig::Memory, Arc::new(NoExtract), Options::default()).await.unwrap();
+        let trees = Trees::default();
+        let write = async |text: &'static str| {
+            store.txn(Txn::new().put(KEY, text)).await.unwrap();
+            trees.of(&store.get(KEY).unwrap()).unwrap()
+        };
+        let first = write(r#"{"status":{"phase":"Active"}}"#).await;
+        assert!(Arc::ptr_eq(&first, &trees.of(&store.get(KEY).unwrap()).unwrap()));
+        let second = write(r#"{"status":{"phase":"Terminating"}}"#).await;
+        assert_eq!((first.str_at("status.phase"), second.str_at("status.phase")), ("Active", "Terminating"));
+    }
+}

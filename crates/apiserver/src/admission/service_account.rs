@@ -2,7 +2,7 @@
 //!
 //! Upstream: `plugin/pkg/admission/serviceaccount`.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use api::status::Status;
 use api::value::{Map, Value};
@@ -120,6 +120,13 @@ fn push(object: &mut Value, list: &str, item: Map) {
 }
 
 fn token_volume(name: &str) -> Map {
+    static VOLUME: LazyLock<Map> = LazyLock::new(nameless_token_volume);
+    let mut volume = VOLUME.clone();
+    volume.insert("name", name);
+    volume
+}
+
+fn nameless_token_volume() -> Map {
     let mut token = Value::object();
     token.set("serviceAccountToken.expirationSeconds", TOKEN_SECONDS);
     token.set("serviceAccountToken.path", "token");
@@ -133,7 +140,7 @@ fn token_volume(name: &str) -> Map {
     item.set("fieldRef.fieldPath", "metadata.namespace");
     namespace.set("downwardAPI.items", vec![item]);
     let mut volume = Value::object();
-    volume.set("name", name);
+    volume.set("name", "");
     volume.set("projected.sources", vec![token, authority, namespace]);
     volume.set("projected.defaultMode", 0o644);
     volume.as_object().cloned().unwrap_or_default()

@@ -7,6 +7,7 @@
 
 mod number;
 mod parse;
+mod scan;
 mod write;
 
 pub use parse::{DEPTH_MAX, Duplicates, ParseError, Parsed, parse, parse_strict};

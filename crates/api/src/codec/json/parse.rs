@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use smol_str::SmolStr;
 
 use super::number;
+use super::scan::Stops;
 use crate::value::{Key, Map, Value};
 
 /// How deep arrays and objects may be nested. Go allows 10,000; our trees are walked recursively (decoded, encoded,
@@ -378,19 +379,8 @@ impl<'a> Parser<'a> {
 
     /// Goes on to the next quote, backslash or control character.
     fn skip_plain(&mut self) {
-        const STOPS: [bool; 256] = {
-            let mut stops = [false; 256];
-            let mut control = 0;
-            while control < 0x20 {
-                stops[control] = true;
-                control += 1;
-            }
-            stops[b'"' as usize] = true;
-            stops[b'\\' as usize] = true;
-            stops
-        };
-        let rest = &self.bytes[self.at..];
-        self.at += rest.iter().position(|&byte| STOPS[usize::from(byte)]).unwrap_or(rest.len());
+        static STOPS: Stops<2> = Stops::new([b'"', b'\\']);
+        self.at += STOPS.plain(&self.bytes[self.at..]);
     }
 
     fn escape(&mut self) -> Result<char> {

@@ -1,5 +1,6 @@
 //! The writer: compact JSON, byte for byte as Go's `encoding/json` writes it with HTML escaping on.
 
+use super::scan::Stops;
 use crate::value::Value;
 
 /// Appends the tree as compact JSON, without a line end.
@@ -122,23 +123,22 @@ pub fn write_float(number: f64, out: &mut Vec<u8>) {
 
 /// Appends a string in quotes. `<`, `>`, `&`, U+2028 and U+2029 are escaped as in Go, for HTML's sake.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
+    /// What has to be escaped, and the first byte of U+2028 and U+2029.
+    static STOPS: Stops<6> = Stops::new([b'"', b'\\', b'<', b'>', b'&', 0xe2]);
     let bytes = text.as_bytes();
-    let mut done = 0;
-    let mut at = 0;
-    while at < bytes.len() {
-        let byte = bytes[at];
-        if PLAIN[usize::from(byte)] {
-            at += 1;
-            continue;
-        }
-        let length = match byte {
-            0xe2 if matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => 3,
-            0xe2 => {
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    let (mut done, mut at) = (0, 0);
+    loop {
+        at += STOPS.plain(&bytes[at..]);
+        let length = match bytes.get(at) {
+            None => break,
+            Some(0xe2) if matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => 3,
+            Some(0xe2) => {
                 at += 1;
                 continue;
             }
-            _ => 1,
+            Some(_) => 1,
         };
         out.extend_from_slice(&bytes[done..at]);
         write_escape(&bytes[at..at + length], out);
@@ -148,24 +148,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(&bytes[done..]);
     out.push(b'"');
 }
-
-/// Bytes that need no look: all but control characters, quote, backslash, `<`, `>`, `&` and the
-/// first byte of U+2028.
-const PLAIN: [bool; 256] = {
-    let mut plain = [true; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        plain[control] = false;
-        control += 1;
-    }
-    plain[b'"' as usize] = false;
-    plain[b'\\' as usize] = false;
-    plain[b'<' as usize] = false;
-    plain[b'>' as usize] = false;
-    plain[b'&' as usize] = false;
-    plain[0xe2] = false;
-    plain
-};
 
 fn write_escape(character: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
