@@ -34,6 +34,9 @@ const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
 const RAW_EXTENSION: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
 const FIELDS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1";
 const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+const SCHEMA_OR_ARRAY: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray";
+const SCHEMA_OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool";
+const SCHEMA_OR_STRINGS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
 
 // === impl Types ===
 
@@ -76,7 +79,7 @@ impl<'p> Types<'p> {
         let described = scalars.into_iter().map(|name| {
             let mut schema = Value::object();
             describe(self.prose.of_type(name), &mut schema);
-            (name.to_owned(), with(schema, scalar(name)))
+            (name.to_owned(), with(schema, scalar(name, self.dialect)))
         });
         self.done.extend(described);
         self.done.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -145,6 +148,9 @@ impl<'p> Types<'p> {
             };
             schema.set("x-kubernetes-patch-strategy", strategy);
         }
+        if self.dialect == Dialect::V3 {
+            set_apart(&mut schema);
+        }
         schema
     }
 
@@ -160,11 +166,14 @@ impl<'p> Types<'p> {
             Shape::MicroTime => self.scalar(MICRO_TIME),
             Shape::Quantity => self.scalar(QUANTITY),
             Shape::IntOrString => self.scalar(INT_OR_STRING),
-            Shape::Raw(kind) => match kind {
-                RawKind::RawExtension => self.scalar(RAW_EXTENSION),
-                RawKind::FieldsV1 => self.scalar(FIELDS),
-                _ => self.scalar(JSON),
-            },
+            Shape::Raw(kind) => self.scalar(match kind {
+                RawKind::RawExtension => RAW_EXTENSION,
+                RawKind::FieldsV1 => FIELDS,
+                RawKind::Json => JSON,
+                RawKind::JsonSchemaPropsOrArray => SCHEMA_OR_ARRAY,
+                RawKind::JsonSchemaPropsOrBool => SCHEMA_OR_BOOL,
+                RawKind::JsonSchemaPropsOrStringArray => SCHEMA_OR_STRINGS,
+            }),
             Shape::Struct(id) => {
                 self.want(*id);
                 self.reference(&self.schema.get(*id).name)
@@ -191,15 +200,23 @@ impl<'p> Types<'p> {
     }
 
     fn reference(&self, name: &str) -> Value {
+        let folder = match self.dialect {
+            Dialect::V2 => "#/definitions",
+            Dialect::V3 => "#/components/schemas",
+        };
         let mut reference = Value::object();
-        match self.dialect {
-            Dialect::V2 => reference.set("$ref", format!("#/definitions/{name}")),
-            Dialect::V3 => {
-                let target = Map::from_iter([("$ref", format!("#/components/schemas/{name}"))]);
-                reference.set("allOf", vec![target]);
-            }
-        }
+        reference.set("$ref", format!("{folder}/{name}"));
         reference
+    }
+}
+
+/// In version 3 nothing may stand beside a reference.
+fn set_apart(schema: &mut Value) {
+    let fields = schema.make_object();
+    if fields.len() > 1
+        && let Some(target) = fields.remove("$ref")
+    {
+        fields.insert("allOf", vec![Map::from_iter([("$ref", target)])]);
     }
 }
 
@@ -226,14 +243,27 @@ fn plain(kind: &str, format: &str) -> Value {
     schema
 }
 
-fn scalar(name: &str) -> Value {
-    match name {
-        TIME | MICRO_TIME => plain("string", "date-time"),
-        INT_OR_STRING => plain("string", "int-or-string"),
-        QUANTITY => plain("string", ""),
-        RAW_EXTENSION | FIELDS => plain("object", ""),
+fn scalar(name: &str, dialect: Dialect) -> Value {
+    match (name, dialect) {
+        (TIME | MICRO_TIME, _) => plain("string", "date-time"),
+        (QUANTITY, Dialect::V2) => plain("string", ""),
+        (QUANTITY, Dialect::V3) => one_of(["string", "number"]),
+        (INT_OR_STRING, Dialect::V2) => plain("string", "int-or-string"),
+        (INT_OR_STRING, Dialect::V3) => {
+            let mut schema = one_of(["integer", "string"]);
+            schema.set("format", "int-or-string");
+            schema
+        }
+        (RAW_EXTENSION | FIELDS, _) => plain("object", ""),
         _ => Value::object(),
     }
+}
+
+/// What version 2 can't say.
+fn one_of(types: [&str; 2]) -> Value {
+    let mut schema = Value::object();
+    schema.set("oneOf", types.map(|name| plain(name, "")).to_vec());
+    schema
 }
 
 /// How lists merge, for apply and for strategic merge patch.
@@ -254,5 +284,38 @@ fn lists(array: &Array, schema: &mut Value) {
             schema.set("x-kubernetes-patch-strategy", "merge");
             schema.set("x-kubernetes-patch-merge-key", key.as_str());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::{of_group, whole};
+
+    /// What kube-apiserver v1.37.2 serves, without the words.
+    #[test]
+    fn references_and_unions() {
+        let prose = Prose::read().unwrap();
+        let (v2, v3) = (whole(&prose), of_group("", "v1", &prose));
+        let text = |value: &Value| {
+            let mut value = value.clone();
+            value.remove("description");
+            String::from_utf8(api::codec::json::to_vec(&value)).unwrap()
+        };
+        let (v2, v3) = (v2.get("definitions"), v3.at("components.schemas"));
+        let field = |types: &Value, of: &str, name: &str| text(types.get(of).get("properties").get(name));
+        let (pod, port) = ("io.k8s.api.core.v1.Pod", "io.k8s.api.core.v1.ContainerPort");
+        let spec = r##"{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.PodSpec"}]}"##;
+        assert_eq!(field(v3, pod, "spec"), spec);
+        assert_eq!(field(v2, pod, "spec"), r##"{"$ref":"#/definitions/io.k8s.api.core.v1.PodSpec"}"##);
+        assert_eq!(text(v3.get(QUANTITY)), r#"{"oneOf":[{"type":"string"},{"type":"number"}]}"#);
+        assert_eq!(text(v2.get(INT_OR_STRING)), r#"{"type":"string","format":"int-or-string"}"#);
+        let protocol = r#"{"type":"string","default":"TCP","enum":["SCTP","TCP","UDP"]}"#;
+        assert_eq!(field(v3, port, "protocol"), protocol);
+        assert_eq!(field(v2, port, "protocol"), r#"{"type":"string","enum":["SCTP","TCP","UDP"]}"#);
+        let items = v3.get("io.k8s.api.core.v1.PodSpec").at("properties.containers.items");
+        assert_eq!(text(items), r##"{"$ref":"#/components/schemas/io.k8s.api.core.v1.Container"}"##);
+        assert_eq!(v2.get(pod).str_at("description"), v3.get(pod).str_at("description"));
+        assert!(v2.get(pod).str_at("description").starts_with("Pod is a collection of containers"));
     }
 }
