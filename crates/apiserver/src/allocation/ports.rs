@@ -1,6 +1,6 @@
 //! Node ports. All that are taken are the bits of one `RangeAllocation` object, as upstream keeps it.
 
-use api::codec::json;
+use api::codec::{json, protobuf};
 use api::field::Path;
 use api::status::Status;
 use api::value::Value;
@@ -11,6 +11,7 @@ use rand::Rng;
 use super::invalid;
 use crate::api::Api;
 use crate::companions::Companion;
+use crate::served;
 
 /// Where the object lies.
 const NODE_PORTS_KEY: &str = "/registry/ranges/servicenodeports";
@@ -86,6 +87,26 @@ impl Bits {
     }
 }
 
+/// The taken ports of a stored `RangeAllocation`: ours is JSON, that of upstream's server has the protobuf envelope.
+fn read(stored: &[u8], range: (u16, u16)) -> Result<Bits, String> {
+    let tree = match stored.starts_with(protobuf::MAGIC) {
+        true => {
+            let (schema, id) = served::kind_type("", "v1", "RangeAllocation");
+            protobuf::decode(schema, id, stored).map_err(|error| error.to_string())?
+        }
+        false => json::parse(stored).map_err(|error| error.to_string())?,
+    };
+    let (theirs, ours) = (tree.str_at("range"), range_text(range));
+    if !matches!(theirs, "" | "0-0") && theirs != ours {
+        return Err(format!("it is of the range {theirs}, not {ours}"));
+    }
+    BASE64_STANDARD.decode(tree.str_at("data")).map(Bits::decode).map_err(|error| error.to_string())
+}
+
+fn range_text(range: (u16, u16)) -> String {
+    format!("{}-{}", range.0, range.1)
+}
+
 /// Ports being taken and given back by one write.
 struct Operation {
     range: (u16, u16),
@@ -97,16 +118,14 @@ struct Operation {
 // === impl Operation ===
 
 impl Operation {
-    fn begin(api: &Api) -> Operation {
-        let entry = api.store.get(NODE_PORTS_KEY);
-        let data = entry.as_ref().and_then(|entry| json::parse(&entry.value).ok());
-        let bytes = data.and_then(|data| BASE64_STANDARD.decode(data.str_at("data")).ok()).unwrap_or_default();
-        Operation {
-            range: api.settings.service_node_port_range,
-            bits: Bits::decode(bytes),
-            revision: entry.map_or(0, |entry| entry.mod_revision),
-            changed: false,
-        }
+    fn begin(api: &Api) -> Result<Operation, Status> {
+        let (range, entry) = (api.settings.service_node_port_range, api.store.get(NODE_PORTS_KEY));
+        let bits = entry.as_ref().map(|entry| read(&entry.value, range)).transpose().map_err(|why| {
+            // Taking nothing for taken would give ports away twice.
+            Status::internal(format!("the allocation of node ports can't be read: {why}"))
+        })?;
+        let (bits, revision) = (bits.unwrap_or_default(), entry.map_or(0, |entry| entry.mod_revision));
+        Ok(Operation { range, bits, revision, changed: false })
     }
 
     fn bit(&self, port: i64) -> Option<usize> {
@@ -151,7 +170,7 @@ impl Operation {
         object.set("kind", "RangeAllocation");
         object.set("apiVersion", "v1");
         object.set("metadata", Value::object());
-        object.set("range", format!("{}-{}", self.range.0, self.range.1));
+        object.set("range", range_text(self.range));
         object.set("data", BASE64_STANDARD.encode(self.bits.encode()));
         let mut bytes = Vec::new();
         json::write(&object, &mut bytes);
@@ -182,7 +201,7 @@ pub fn allocate(
     if had.is_empty() && !may_have(service) {
         return Ok(());
     }
-    let mut operation = Operation::begin(api);
+    let mut operation = Operation::begin(api)?;
     if may_have(service) {
         fill(service, &had, &mut operation)?;
     }
@@ -261,7 +280,7 @@ pub fn release(api: &Api, service: &Value, companions: &mut Vec<Companion>) -> R
     if ports.is_empty() {
         return Ok(());
     }
-    let mut operation = Operation::begin(api);
+    let mut operation = Operation::begin(api)?;
     ports.into_iter().for_each(|port| operation.give_back(port));
     operation.finish(companions);
     Ok(())
@@ -298,6 +317,21 @@ mod tests {
         bits.set(9, true);
         assert_eq!(bits.encode(), [0b10, 0b01]);
         assert_eq!(Bits::decode(bits.encode()), Bits { bytes: vec![1, 2] });
+    }
+
+    /// Two servers on one etcd: what upstream's took is taken.
+    #[test]
+    fn upstreams_allocation_is_read() {
+        let tree = json::parse(
+            br#"{"kind":"RangeAllocation","apiVersion":"v1","metadata":{},"range":"30000-32767","data":"Ag=="}"#,
+        );
+        let (schema, id) = served::kind_type("", "v1", "RangeAllocation");
+        let mut stored = Vec::new();
+        protobuf::encode(schema, id, &tree.unwrap(), &mut stored).unwrap();
+        let bits = read(&stored, (30_000, 32_767)).unwrap();
+        assert!(bits.has(1) && !bits.has(0));
+        assert_eq!(read(&stored, (30_000, 30_009)).unwrap_err(), "it is of the range 30000-32767, not 30000-30009");
+        assert!(read(b"k8s\0\xff", (30_000, 32_767)).is_err());
     }
 
     #[test]
