@@ -11,6 +11,7 @@ mod namespace;
 mod node;
 pub mod plugins;
 mod priority;
+mod runtime_class;
 mod service_account;
 
 use api::status::Status;

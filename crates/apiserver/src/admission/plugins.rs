@@ -1,7 +1,7 @@
 //! The chain's rows, in upstream's order.
 
 use super::{Admission, Operation, Plugin};
-use super::{defaults, escalation, namespace, node, priority, service_account};
+use super::{defaults, escalation, namespace, node, priority, runtime_class, service_account};
 
 const WRITES: &[Operation] = &[Operation::Create, Operation::Update];
 const CREATES: &[Operation] = &[Operation::Create];
@@ -39,6 +39,12 @@ const STORAGE_OBJECT_IN_USE_PROTECTION: Plugin = Plugin {
     mutate: Some(defaults::in_use_protection),
     validate: None,
 };
+const RUNTIME_CLASS: Plugin = Plugin {
+    name: "RuntimeClass",
+    operations: CREATES,
+    mutate: Some(runtime_class::mutate),
+    validate: Some(runtime_class::validate),
+};
 const DEFAULT_INGRESS_CLASS: Plugin =
     Plugin { name: "DefaultIngressClass", operations: CREATES, mutate: Some(defaults::ingress_class), validate: None };
 
@@ -57,6 +63,7 @@ pub fn chain() -> Admission {
         &DEFAULT_TOLERATION_SECONDS,
         &DEFAULT_STORAGE_CLASS,
         &STORAGE_OBJECT_IN_USE_PROTECTION,
+        &RUNTIME_CLASS,
         &DEFAULT_INGRESS_CLASS,
         &ROLE_ESCALATION,
     ])
