@@ -28,8 +28,9 @@ use crate::request::options::WriteOptions;
 use crate::respond;
 use crate::served::Served;
 
-/// Attempts of a write without precondition before its conflict reaches the client.
-const ATTEMPTS_MAX: usize = 16;
+/// Attempts of a write before its conflict reaches the client. Each time somebody else was faster, so it is much more
+/// than there are writers of one object at a time; upstream knows no limit but the request's time.
+const ATTEMPTS_MAX: usize = 1024;
 /// Upstream's `maxNameGenerationCreateAttempts`.
 const GENERATED_NAMES_MAX: usize = 8;
 
@@ -171,7 +172,7 @@ impl Write<'_> {
         let mut new = self.served.stored_of(new)?;
         self.admit(Operation::Update, &mut new, Some(&old)).await?;
         dedup_owners(&mut new, self.context);
-        let conditional = self.check_revision(&mut new, entry)?;
+        self.check_revision(&mut new, entry)?;
         if self.subresource.is_empty() {
             companions::prepare(self.api, self.served, &mut new, Some(&old))?;
         }
@@ -194,9 +195,7 @@ impl Write<'_> {
         let change = Commit { key, current: Some(entry), old: Some(&old), tree };
         match (self.commit(change).await, last) {
             (Ok(_), Some(last)) => Ok(Written::Tree(last)),
-            (Err(Failure::Conflict(_)), _) if conditional => {
-                Err(Status::modified(self.served.group_resource(), self.name).into())
-            }
+            // The next attempt finds out whether the client insists on this revision: a patch is made of the newer one.
             (other, _) => other,
         }
     }
@@ -220,14 +219,14 @@ impl Write<'_> {
         Err(Status::conflict(self.served.group_resource(), self.name, &why))
     }
 
-    /// Whether the client set the revision that it changes.
-    fn check_revision(&self, new: &mut Value, entry: &Entry) -> Result<bool, Status> {
+    /// Refuses the change of a revision that is not the current one.
+    fn check_revision(&self, new: &mut Value, entry: &Entry) -> Result<(), Status> {
         let of = self.served.group_resource();
         match new.str_at("metadata.resourceVersion") {
             "" | "0" if self.served.rules().allow_unconditional_update => {
                 // From here on it is an update of the revision that there is.
                 new.set("metadata.resourceVersion", entry.mod_revision.to_string());
-                Ok(false)
+                Ok(())
             }
             "" | "0" => {
                 let mut errors = api::field::FieldErrors::new();
@@ -238,7 +237,7 @@ impl Write<'_> {
                 );
                 Err(errors.into_status(of.group, of.resource, self.name))
             }
-            version if version == entry.mod_revision.to_string() => Ok(true),
+            version if version == entry.mod_revision.to_string() => Ok(()),
             version if version.parse::<u64>().is_err() => {
                 // Upstream gives this error no status of its own.
                 let quoted = api::field::go_quote(version);
