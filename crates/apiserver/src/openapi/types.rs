@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::registry::Registry;
-use api::schema::{self, Array, Field, ListPatch, ListType, RawKind, Schema, Shape, StructId};
+use api::schema::{self, Array, Field, ListPatch, ListType, Omit, RawKind, Schema, Shape, StructId};
 use api::value::{Map, Value};
 
 use super::group_version_kind;
@@ -129,8 +129,9 @@ impl<'p> Types<'p> {
         describe(words, &mut schema);
         let mut schema = with(schema, self.of_shape(&field.shape));
         // Version 2 does not tell defaults, as upstream.
-        if let Some(default) = field.default.as_ref().filter(|_| self.dialect == Dialect::V3) {
-            schema.set("default", default.clone());
+        let default = field.default.clone().or_else(|| zero(field)).filter(|_| self.dialect == Dialect::V3);
+        if let Some(default) = default {
+            schema.set("default", default);
         }
         if let Some(values) = words.and_then(|words| words.values.as_ref()) {
             schema.set("enum", values.clone());
@@ -207,6 +208,19 @@ impl<'p> Types<'p> {
         let mut reference = Value::object();
         reference.set("$ref", format!("{folder}/{name}"));
         reference
+    }
+}
+
+/// What upstream tells as the default of fields that are always there.
+fn zero(field: &Field) -> Option<Value> {
+    let is_always_written = field.omit == Omit::Never;
+    match field.shape {
+        _ if field.pointer => None,
+        Shape::Struct(_) => Some(Value::object()),
+        Shape::String if is_always_written => Some("".into()),
+        Shape::Int32 | Shape::Int64 if is_always_written => Some(0.into()),
+        Shape::Bool if is_always_written => Some(false.into()),
+        _ => None,
     }
 }
 
@@ -305,7 +319,7 @@ mod tests {
         let (v2, v3) = (v2.get("definitions"), v3.at("components.schemas"));
         let field = |types: &Value, of: &str, name: &str| text(types.get(of).get("properties").get(name));
         let (pod, port) = ("io.k8s.api.core.v1.Pod", "io.k8s.api.core.v1.ContainerPort");
-        let spec = r##"{"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.PodSpec"}]}"##;
+        let spec = r##"{"default":{},"allOf":[{"$ref":"#/components/schemas/io.k8s.api.core.v1.PodSpec"}]}"##;
         assert_eq!(field(v3, pod, "spec"), spec);
         assert_eq!(field(v2, pod, "spec"), r##"{"$ref":"#/definitions/io.k8s.api.core.v1.PodSpec"}"##);
         assert_eq!(text(v3.get(QUANTITY)), r#"{"oneOf":[{"type":"string"},{"type":"number"}]}"#);
