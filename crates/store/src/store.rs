@@ -109,11 +109,15 @@ impl Store {
     }
 
     /// A resource as it was at `revision`: kept, or worked out from the events since, which may have to be read from
-    /// the log.
+    /// the log. Past compaction there is nothing, as with etcd, even where the resource has not changed since.
     ///
     /// # Errors
     /// [`ReadError::Compacted`] if history no longer has it, [`ReadError::Future`] if it is not visible yet.
     pub async fn snapshot_at(&self, resource: &str, revision: Revision) -> Result<Snapshot, ReadError> {
+        let compacted = self.0.state.compacted();
+        if revision < compacted {
+            return Err(ReadError::Compacted { revision, compacted });
+        }
         let resource = self.0.state.resource(resource);
         if let Some(kept) = self.0.kept.get(&resource, revision) {
             return Ok(kept);

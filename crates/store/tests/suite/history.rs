@@ -77,6 +77,8 @@ async fn past_compaction_is_gone_but_the_compacted_revision_is_not(#[values(Memo
         [format!("a/x=5@{}/{}", start + 1, start + 5)]
     );
     assert!(matches!(store.snapshot_at(PODS, start + 4).await, Err(ReadError::Compacted { .. })));
+    // Nothing ever happened there, but a list of that time can't be continued either.
+    assert!(matches!(store.snapshot_at(NODES, start + 4).await, Err(ReadError::Compacted { .. })));
     let mut watch = store.watch(PODS, Scope::default(), start + 5).unwrap();
     assert_eq!(events(&mut watch, 5).await[0], format!("~a/x=6 {}", start + 6));
     let refused = store.watch(PODS, Scope::default(), start + 4);
