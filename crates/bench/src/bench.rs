@@ -31,7 +31,7 @@ pub struct Bench<'a> {
     namespace: String,
     /// The standing pods as the server has them: what an update has to send back.
     pub standing_pods: Vec<Template>,
-    /// Numbers new objects.
+    /// Marks new and changed objects, each otherwise: an update that changes nothing is no event.
     pub next: AtomicUsize,
 }
 
@@ -61,7 +61,7 @@ pub async fn run(target: &Target, settings: &Settings, only: &[String]) -> Resul
     let started = std::process::id();
     let namespace = format!("bench-{started}");
     let fresh = resident_mib(&settings.pids);
-    let mut bench = Bench { target, settings, namespace, standing_pods: Vec::new(), next: AtomicUsize::new(0) };
+    let mut bench = Bench { target, settings, namespace, standing_pods: Vec::new(), next: AtomicUsize::new(STANDING) };
     bench.prepare().await?;
     println!("| phase | ops/s | p50 ms | p99 ms | server CPU µs/op | generator CPU µs/op |");
     println!("|---|---|---|---|---|---|");
