@@ -127,6 +127,7 @@ where
             Frame::Data { stream, bytes, .. } if !bytes.is_empty() => {
                 let Some((channel, ..)) = streams.iter().find(|(_, one, _)| *one == stream) else { continue };
                 match (*channel, protocol.has_status) {
+                    (ERROR, true) => to.send(protocol.write(ERROR, &wrapped(&bytes))).await.map_err(broken)?,
                     (ERROR, false) => {
                         if let Some(words) = words(&bytes) {
                             to.send(protocol.write(ERROR, &words)).await.map_err(broken)?;
@@ -154,6 +155,25 @@ fn words(status: &Bytes) -> Option<Bytes> {
         (_, Some(message)) => Some(Bytes::copy_from_slice(message.as_bytes())),
         _ => Some(status.clone()),
     }
+}
+
+/// A Status as upstream's translator passes it on: an exit code stays what it is, any other failure is a text to it,
+/// of which it makes an internal error of its own.
+fn wrapped(status: &Bytes) -> Bytes {
+    let Ok(said) = serde_json::from_slice::<serde_json::Value>(status) else { return status.clone() };
+    if said["status"] != "Failure" || said["reason"] == "NonZeroExitCode" {
+        return status.clone();
+    }
+    let message = said["message"].as_str().unwrap_or_default();
+    let outer = serde_json::json!({
+        "metadata": {},
+        "status": "Failure",
+        "message": format!("Internal error occurred: {message}"),
+        "reason": "InternalError",
+        "details": {"causes": [{"message": message}]},
+        "code": 500,
+    });
+    Bytes::from(outer.to_string())
 }
 
 /// What the client says, until it is gone.
@@ -246,6 +266,19 @@ pub(crate) fn broken(error: Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// kubectl shows the two prefixes of upstream: the runtime's, and that of whoever translates.
+    #[test]
+    fn a_failure_is_wrapped_an_exit_code_is_not() {
+        let kept = |status: &'static str| wrapped(&Bytes::from_static(status.as_bytes()));
+        for status in [r#"{"status":"Success"}"#, r#"{"status":"Failure","reason":"NonZeroExitCode"}"#, "no JSON"] {
+            assert_eq!(kept(status), status);
+        }
+        let failed = kept(r#"{"status":"Failure","reason":"InternalError","message":"Internal error occurred: no"}"#);
+        let failed: serde_json::Value = serde_json::from_slice(&failed).unwrap();
+        assert_eq!(failed["message"], "Internal error occurred: Internal error occurred: no");
+        assert_eq!(failed["details"]["causes"][0]["message"], "Internal error occurred: no");
+    }
 
     /// The message's escapes are JSON's, not the client's.
     #[test]
