@@ -81,17 +81,25 @@ async fn look_and_wake(kubelet: &Kubelet) {
     }
 }
 
-async fn look(runtime: &Runtime) -> Result<(Alive, Vec<v1::Container>), Error> {
+/// What runs now.
+///
+/// # Errors
+/// What the runtime says.
+pub async fn running(runtime: &Runtime) -> Result<Vec<v1::Container>, Error> {
     let running = v1::ContainerStateValue { state: v1::ContainerState::ContainerRunning as i32 };
+    let filter = v1::ContainerFilter { state: Some(running), ..v1::ContainerFilter::default() };
+    Ok(runtime.list_containers(v1::ListContainersRequest { filter: Some(filter) }).await?.containers)
+}
+
+async fn look(runtime: &Runtime) -> Result<(Alive, Vec<v1::Container>), Error> {
     let ready = v1::PodSandboxStateValue { state: v1::PodSandboxState::SandboxReady as i32 };
-    let containers = v1::ContainerFilter { state: Some(running), ..v1::ContainerFilter::default() };
     let sandboxes = v1::PodSandboxFilter { state: Some(ready), ..v1::PodSandboxFilter::default() };
     let (containers, sandboxes) = tokio::try_join!(
-        runtime.list_containers(v1::ListContainersRequest { filter: Some(containers) }),
+        running(runtime),
         runtime.list_pod_sandbox(v1::ListPodSandboxRequest { filter: Some(sandboxes) }),
     )?;
     let mut alive = Alive::new();
-    for container in &containers.containers {
+    for container in &containers {
         let uid = container.labels.get(labels::POD_UID).cloned().unwrap_or_default();
         alive.entry(uid).or_default().insert(container.id.clone());
     }
@@ -99,5 +107,5 @@ async fn look(runtime: &Runtime) -> Result<(Alive, Vec<v1::Container>), Error> {
         let uid = sandbox.metadata.map(|metadata| metadata.uid).unwrap_or_default();
         alive.entry(uid).or_default().insert(sandbox.id);
     }
-    Ok((alive, containers.containers))
+    Ok((alive, containers))
 }

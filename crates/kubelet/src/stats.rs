@@ -159,7 +159,8 @@ impl Kubelet {
         // Older runtimes don't have them: pods then show no network.
         let sandboxes = sandboxes.map(|answer| answer.stats).unwrap_or_default();
         let mut by_pod: HashMap<String, Vec<ContainerStats>> = HashMap::new();
-        let running = self.snapshot.running();
+        // Not what was last seen: beside a runtime's events that may be a minute old.
+        let running = crate::pleg::running(&self.runtime).await?;
         for stats in containers {
             let Some(attributes) = &stats.attributes else { continue };
             let uid = attributes.labels.get(labels::POD_UID).cloned().unwrap_or_default();

@@ -173,6 +173,12 @@ impl Cgroups {
         self.number("memory", path, name).filter(|bytes| *bytes < 1 << 62)
     }
 
+    /// Bytes of memory that a cgroup uses, caches too.
+    pub fn memory_usage(&self, path: &str) -> Option<i64> {
+        let name = if self.version() == Version::V1 { "memory.usage_in_bytes" } else { "memory.current" };
+        self.number("memory", path, name)
+    }
+
     /// CPU microseconds that a cgroup may use in a period, where they are limited.
     pub fn cpu_quota(&self, path: &str) -> Option<i64> {
         let name = if self.version() == Version::V1 { "cpu.cfs_quota_us" } else { "cpu.max" };

@@ -162,13 +162,13 @@ async fn answer(kubelet: &Arc<Kubelet>, request: Request<Incoming>) -> Result<Re
     match parts.as_slice() {
         ["healthz"] | ["healthz", "ping" | "log" | "syncloop"] => Ok(text(StatusCode::OK, "ok")),
         ["pods"] => Ok(json(&pods::pods(kubelet))),
-        ["runningpods"] => Ok(json(&pods::running(kubelet))),
+        ["runningpods"] => pods::running(kubelet).await.map(|list| json(&list)).map_err(failed),
         ["configz"] => Ok(json(&configz::configz(&kubelet.config))),
         ["stats", "summary"] => {
             let summary = summary::summary(kubelet, query.flag("only_cpu_and_memory")).await;
             summary.map(|summary| json(&summary)).map_err(failed)
         }
-        ["metrics"] => Ok(metrics::own(kubelet)),
+        ["metrics"] => metrics::own(kubelet).await.map_err(failed),
         ["metrics", "resource"] => Ok(metrics::resource(kubelet).await),
         ["metrics", "cadvisor"] => metrics::cadvisor(kubelet).await.map_err(failed),
         ["metrics", "probes"] => Ok(metrics::probes(kubelet)),

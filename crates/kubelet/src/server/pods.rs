@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use crate::{cri::v1, kubelet::Kubelet, labels};
+use crate::{
+    cri::{Error, v1},
+    kubelet::Kubelet,
+    labels,
+};
 
 /// A `PodList` of all that are to run here.
 pub fn pods(kubelet: &Kubelet) -> Value {
@@ -19,8 +23,11 @@ pub fn pods(kubelet: &Kubelet) -> Value {
 }
 
 /// A `PodList` of what runs, with names and images alone.
-pub fn running(kubelet: &Kubelet) -> Value {
-    list(assemble(&kubelet.snapshot.running()))
+///
+/// # Errors
+/// What the runtime says.
+pub async fn running(kubelet: &Kubelet) -> Result<Value, Error> {
+    Ok(list(assemble(&crate::pleg::running(&kubelet.runtime).await?)))
 }
 
 fn list(pods: impl serde::Serialize) -> Value {

@@ -32,7 +32,9 @@ pub(super) async fn carry_out(kubelet: &Kubelet, pod: &Arc<Pod>, resize: &Resize
         path: cgroups.pod_path(pod),
         wanted: cgroups.pod_limits(pod),
     });
-    check_usage(kubelet, pod, resize, group.as_ref()).await?;
+    if let Some(group) = group.as_ref().filter(|_| !resize.memory.is_empty() || resize.pod) {
+        check_usage(resize, group)?;
+    }
     if !resize.memory.is_empty() || resize.pod {
         let (now, wanted) = group.as_ref().map_or((None, None), Group::memory);
         let limits = Limits { memory: wanted, ..Limits::default() };
@@ -154,37 +156,26 @@ fn with(mut container: Container, amounts: Amounts) -> Container {
 }
 
 /// A limit below what is used would end processes: it is not set.
-async fn check_usage(kubelet: &Kubelet, pod: &Pod, resize: &Resize, group: Option<&Group<'_>>) -> Result<(), String> {
-    if resize.memory.is_empty() && !resize.pod {
-        return Ok(());
+fn check_usage(resize: &Resize, group: &Group<'_>) -> Result<(), String> {
+    let below = |limit: i64, usage: i64| usage >= limit;
+    let mut errors = Vec::new();
+    let (now, wanted) = group.memory();
+    if let Some(limit) = wanted.filter(|wanted| now.is_none_or(|now| *wanted < now)) {
+        match group.cgroups.memory_usage(&group.path) {
+            Some(usage) if below(limit, usage) => {
+                errors.push(format!("attempting to set pod memory limit ({limit}) below current usage ({usage})"));
+            }
+            Some(_) => {}
+            None => errors.push("missing pod memory usage".to_owned()),
+        }
     }
-    let of_pod =
-        group.map(Group::memory).and_then(|(now, wanted)| wanted.filter(|wanted| now.is_none_or(|now| *wanted < now)));
     let shrinks = |update: &&Update| {
         update.to.memory_limit != 0
             && (update.from.memory_limit == 0 || update.to.memory_limit < update.from.memory_limit)
     };
-    let containers: Vec<&Update> = resize.memory.iter().filter(shrinks).collect();
-    if of_pod.is_none() && containers.is_empty() {
-        return Ok(());
-    }
-    let unreadable = || format!("unable to read memory usage for pod {:?}", pod.described());
-    let summary = kubelet.stats().await.map_err(|_| unreadable())?;
-    let used = summary.pods.into_iter().find(|used| used.pod.uid() == pod.uid()).ok_or_else(unreadable)?;
-    let mut errors = Vec::new();
-    let below = |limit: i64, usage: u64| u64::try_from(limit).is_ok_and(|limit| usage >= limit);
-    let pod_usage = used.memory.map(|memory| memory.usage);
-    match (of_pod, pod_usage) {
-        (Some(limit), Some(usage)) if below(limit, usage) => {
-            errors.push(format!("attempting to set pod memory limit ({limit}) below current usage ({usage})"));
-        }
-        (Some(_), None) => errors.push("missing pod memory usage".to_owned()),
-        _ => {}
-    }
-    for update in containers {
+    for update in resize.memory.iter().filter(shrinks) {
         let (name, limit) = (&update.name, update.to.memory_limit);
-        let own = used.containers.iter().find(|own| own.name == *name).and_then(|own| own.memory);
-        match own.map(|memory| memory.usage) {
+        match group.cgroups.memory_usage(&format!("{}/{}", group.path, update.id)) {
             Some(usage) if below(limit, usage) => errors.push(format!(
                 "attempting to set container {name:?} memory limit ({limit}) below current usage ({usage})"
             )),

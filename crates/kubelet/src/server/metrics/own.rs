@@ -7,6 +7,7 @@ use http::Response;
 
 use super::{Exposition, answer, number};
 use crate::{
+    cri::Error,
     kubelet::Kubelet,
     node::status::VERSION,
     pod::{PodExt, is_terminal},
@@ -18,7 +19,10 @@ const TICKS_PER_SECOND: f64 = 100.0;
 const PAGE_BYTES: u64 = 4096;
 
 /// The kubelet's figures.
-pub fn own(kubelet: &Kubelet) -> Response<Body> {
+///
+/// # Errors
+/// What the runtime says.
+pub async fn own(kubelet: &Kubelet) -> Result<Response<Body>, Error> {
     let mut out = Exposition::default();
     process(kubelet, &mut out);
     let labels = [("git_version", VERSION), ("major", "1"), ("minor", "37"), ("platform", "linux/amd64")];
@@ -30,7 +34,7 @@ pub fn own(kubelet: &Kubelet) -> Response<Body> {
     out.sample(&labels, 1.0, None);
     out.family("kubelet_node_name", "gauge", "[ALPHA] The node's name. The count is always 1.");
     out.sample(&[("node", &kubelet.config.node_name)], 1.0, None);
-    let running = kubelet.snapshot.running();
+    let running = crate::pleg::running(&kubelet.runtime).await?;
     let mut pods: Vec<&str> =
         running.iter().filter_map(|own| own.labels.get(crate::labels::POD_UID).map(String::as_str)).collect();
     pods.sort_unstable();
@@ -57,7 +61,7 @@ pub fn own(kubelet: &Kubelet) -> Response<Body> {
     for (phase, count) in phases {
         out.sample(&[("lifecycle", phase)], number(count), None);
     }
-    answer(out)
+    Ok(answer(out))
 }
 
 /// How often each probe found what.
