@@ -15,6 +15,7 @@ mod admission;
 pub mod age;
 mod cells;
 mod cluster;
+mod extension;
 mod network;
 mod pod;
 mod storage;
@@ -68,6 +69,7 @@ impl Column {
 
 const NAME: Column = Column { format: "name", ..text("Name", "Unique within the namespace; can't be changed.") };
 const AGE: Column = text("Age", "Time since the object was created.");
+const CREATED_AT: Column = Column::new("Created At", "date", "When the object was created.");
 const CONTAINERS: Column = text("Containers", "Names of the template's containers.").wide();
 const IMAGES: Column = text("Images", "Images of the template's containers.").wide();
 const SELECTOR: Column = text("Selector", "Labels that select the pods.").wide();
@@ -88,8 +90,22 @@ const fn boolean(name: &'static str, description: &'static str) -> Column {
 
 /// For resources without a table of their own.
 static DEFAULT: Table = Table {
-    columns: &[NAME, Column::new("Created At", "date", "When the object was created.")],
+    columns: &[NAME, CREATED_AT],
     cells: |object, _| vec![cells::name(object), object.at("metadata.creationTimestamp").clone()],
+};
+
+/// The number of replicas of whatever has some, by itself (`kubectl get --subresource=scale`).
+pub static SCALE: Table = Table {
+    columns: &[
+        Column { format: "", ..NAME },
+        integer("Desired", "How many there shall be."),
+        integer("Available", "How many there are."),
+        AGE,
+    ],
+    cells: |scale, now| {
+        let count = |path| scale.i64_at(path).unwrap_or_default().into();
+        vec![cells::name(scale), count("spec.replicas"), count("status.replicas"), cells::age(scale, now)]
+    },
 };
 
 /// Group, resource, table; sorted.
@@ -114,6 +130,7 @@ static TABLES: &[(&str, &str, &Table)] = &[
     ("admissionregistration.k8s.io", "validatingadmissionpolicies", &admission::VALIDATING_POLICIES),
     ("admissionregistration.k8s.io", "validatingadmissionpolicybindings", &admission::POLICY_BINDINGS),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", &admission::WEBHOOKS),
+    ("apiextensions.k8s.io", "customresourcedefinitions", &extension::CUSTOM_RESOURCES),
     ("apiregistration.k8s.io", "apiservices", &admission::API_SERVICES),
     ("apps", "controllerrevisions", &workloads::CONTROLLER_REVISIONS),
     ("apps", "daemonsets", &workloads::DAEMON_SETS),
@@ -125,6 +142,7 @@ static TABLES: &[(&str, &str, &Table)] = &[
     ("batch", "jobs", &workloads::JOBS),
     ("certificates.k8s.io", "certificatesigningrequests", &admission::SIGNING_REQUESTS),
     ("certificates.k8s.io", "clustertrustbundles", &admission::TRUST_BUNDLES),
+    ("certificates.k8s.io", "podcertificaterequests", &extension::POD_CERTIFICATE_REQUESTS),
     ("coordination.k8s.io", "leases", &cluster::LEASES),
     ("discovery.k8s.io", "endpointslices", &network::ENDPOINT_SLICES),
     ("events.k8s.io", "events", &cluster::EVENTS),
@@ -140,16 +158,17 @@ static TABLES: &[(&str, &str, &Table)] = &[
     ("rbac.authorization.k8s.io", "clusterrolebindings", &admission::ROLE_BINDINGS),
     ("rbac.authorization.k8s.io", "rolebindings", &admission::ROLE_BINDINGS),
     ("resource.k8s.io", "deviceclasses", &cluster::NAME_AND_AGE),
+    ("resource.k8s.io", "devicetaintrules", &extension::DEVICE_TAINT_RULES),
     ("resource.k8s.io", "resourceclaims", &cluster::RESOURCE_CLAIMS),
     ("resource.k8s.io", "resourceclaimtemplates", &cluster::NAME_AND_AGE),
     ("resource.k8s.io", "resourceslices", &cluster::RESOURCE_SLICES),
     ("scheduling.k8s.io", "priorityclasses", &cluster::PRIORITY_CLASSES),
     ("storage.k8s.io", "csidrivers", &storage::CSI_DRIVERS),
     ("storage.k8s.io", "csinodes", &storage::CSI_NODES),
-    ("storage.k8s.io", "csistoragecapacities", &storage::CSI_CAPACITIES),
     ("storage.k8s.io", "storageclasses", &storage::STORAGE_CLASSES),
     ("storage.k8s.io", "volumeattachments", &storage::ATTACHMENTS),
     ("storage.k8s.io", "volumeattributesclasses", &storage::ATTRIBUTES_CLASSES),
+    ("storagemigration.k8s.io", "storageversionmigrations", &extension::MIGRATIONS),
 ];
 
 /// How a resource is shown; name and creation time where nothing else is known.

@@ -144,17 +144,6 @@ pub static CSI_NODES: Table = Table {
     cells: |node, now| vec![cells::name(node), (node.len_at("spec.drivers") as i64).into(), cells::age(node, now)],
 };
 
-pub static CSI_CAPACITIES: Table = Table {
-    columns: &[NAME, text("StorageClassName", "Of which class."), text("Capacity", "How much is left.")],
-    cells: |capacity, _| {
-        let amount = match capacity.at("capacity") {
-            Value::Null => UNSET.to_owned(),
-            amount => quantity(amount).to_string(),
-        };
-        vec![cells::name(capacity), capacity.str_at("storageClassName").into(), amount.into()]
-    },
-};
-
 pub static CSI_DRIVERS: Table = Table {
     columns: &[
         NAME,
