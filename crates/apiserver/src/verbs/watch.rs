@@ -146,7 +146,7 @@ impl Stream {
     /// The next piece of the answer; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if let Some(piece) = self.take_piece() {
+            if let Some(piece) = take_piece(&mut self.ready) {
                 return Some(piece);
             }
             if self.done {
@@ -169,25 +169,6 @@ impl Stream {
                 () = self.next_bookmark.as_mut() => self.on_timer(),
             }
         }
-    }
-
-    /// The frames that are ready, as one piece: a single one is handed on as it is.
-    fn take_piece(&mut self) -> Option<Bytes> {
-        let first = self.ready.pop_front()?;
-        let fits = |frame: &&Bytes| first.len() + frame.len() <= PIECE_BYTES_MAX;
-        if self.ready.front().as_ref().is_none_or(|next| !fits(next)) {
-            return Some(first);
-        }
-        let mut piece = BytesMut::with_capacity(PIECE_BYTES_MAX);
-        piece.extend_from_slice(&first);
-        while let Some(next) = self.ready.front() {
-            if piece.len() + next.len() > PIECE_BYTES_MAX {
-                break;
-            }
-            piece.extend_from_slice(next);
-            self.ready.pop_front();
-        }
-        Some(piece.freeze())
     }
 
     /// Makes frames of the next objects of the initial state.
@@ -262,6 +243,22 @@ impl Stream {
     }
 }
 
+/// The frames that are ready, as one piece: a single one is handed on as it is.
+fn take_piece(ready: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let mut length = 0;
+    let fits = |frame: &&Bytes| {
+        length += frame.len();
+        length <= PIECE_BYTES_MAX
+    };
+    let count = ready.iter().take_while(fits).count();
+    if count < 2 {
+        return ready.pop_front();
+    }
+    let mut piece = BytesMut::with_capacity(ready.iter().take(count).map(Bytes::len).sum());
+    ready.drain(..count).for_each(|frame| piece.extend_from_slice(&frame));
+    Some(piece.freeze())
+}
+
 /// When the timer fires next: at the usual pace, shortly before the end, at the end.
 fn next_bookmark(now: Instant, end: Instant) -> Instant {
     let last = end - BOOKMARK_BEFORE_END.min(end - now);
@@ -280,5 +277,18 @@ fn seen_as(event: &Event, selection: &Selection) -> Option<WatchType> {
         (false, true) => Some(WatchType::Added),
         (true, true) => Some(WatchType::Modified),
         (true, false) => Some(WatchType::Deleted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_joined_up_to_a_piece_and_a_large_one_goes_alone() {
+        let sizes = [1, 2, PIECE_BYTES_MAX - 3, 1, PIECE_BYTES_MAX + 1, 4];
+        let mut ready: VecDeque<Bytes> = sizes.iter().map(|size| Bytes::from(vec![b'x'; *size])).collect();
+        let pieces: Vec<usize> = std::iter::from_fn(|| take_piece(&mut ready)).map(|piece| piece.len()).collect();
+        assert_eq!(pieces, [PIECE_BYTES_MAX, 1, PIECE_BYTES_MAX + 1, 4]);
     }
 }
