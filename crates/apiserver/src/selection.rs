@@ -31,12 +31,10 @@ impl Selection {
     pub fn parse(context: &Context, served: &Served, options: &ListOptions) -> Result<Selection, Status> {
         let labels = LabelSelector::parse(&options.label_selector).map_err(|why| unable(&why))?;
         let mut fields = FieldSelector::parse(&options.field_selector).map_err(|why| unable(&why))?;
-        let rules = served.rules();
-        for term in fields.requirements() {
-            let known = matches!(term.field.as_str(), "metadata.name" | "metadata.namespace")
-                || rules.selectable.iter().any(|(name, _)| *name == term.field);
-            if !known {
-                return Err(Status::bad_request(unknown_field(served, &term.field)));
+        for term in fields.requirements_mut() {
+            match served.rules().selected_by(&term.field) {
+                Some(name) => term.field = name.into(),
+                None => return Err(Status::bad_request(unknown_field(served, &term.field))),
             }
         }
         let info = &context.info;

@@ -17,6 +17,7 @@ use client::{Client, DeleteOptions, Patch, Resource, SystemClock, WriteOptions};
 use tokio_util::sync::CancellationToken;
 
 const CONFIG_MAPS: Resource = Resource::fixed("", "v1", "configmaps", "ConfigMap", true);
+const EVENTS: Resource = Resource::fixed("events.k8s.io", "v1", "events", "Event", true);
 const PODS: Resource = Resource::fixed("", "v1", "pods", "Pod", true);
 const SERVICES: Resource = Resource::fixed("", "v1", "services", "Service", true);
 const ACCOUNTS: Resource = Resource::fixed("", "v1", "serviceaccounts", "ServiceAccount", true);
@@ -224,4 +225,27 @@ async fn patches_at_the_same_time_all_count() {
     }
     let all = maps.get("a").await.unwrap().tree().unwrap();
     assert_eq!(all.at("data").as_object().unwrap().len(), 200);
+}
+
+#[tokio::test]
+async fn events_are_selected_by_the_names_of_both_groups() {
+    let server = server().await;
+    let client = admin(&server);
+    let event = r#"{"kind":"Event","apiVersion":"events.k8s.io/v1","metadata":{"name":"e","namespace":"default"},
+        "regarding":{"kind":"Pod","name":"p","namespace":"default"},"eventTime":"2026-01-01T00:00:00.000000Z",
+        "action":"Do","reason":"Test","type":"Normal","reportingController":"me","reportingInstance":"here"}"#;
+    let events = client.namespaced(&EVENTS, "default");
+    events.create(event, &WriteOptions::default()).await.unwrap();
+    for (path, count) in [
+        ("/api/v1/events?fieldSelector=source%3Dme", 1),
+        ("/api/v1/events?fieldSelector=involvedObject.name%3Dp,reportingComponent%3Dme", 1),
+        ("/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dp,reportingController%3Dme", 1),
+        ("/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dq", 0),
+        ("/apis/events.k8s.io/v1/events?fieldSelector=metadata.name%3De", 1),
+    ] {
+        let list = json::parse(&client.get(path).await.unwrap()).unwrap();
+        assert_eq!(list.array_at("items").len(), count, "{path}");
+    }
+    let refused = client.get("/apis/events.k8s.io/v1/events?fieldSelector=involvedObject.name%3Dp").await.unwrap_err();
+    assert!(refused.to_string().contains("field label not supported: involvedObject.name"), "{refused}");
 }

@@ -50,17 +50,17 @@ pub const EVENTS: Rules = Rules {
         validate_common(new, "reportingController", errors);
         validate_strict_update(new, old, errors);
     },
-    selectable: &[
-        ("reason", |event| event.str_at("reason").into()),
-        ("regarding.kind", |event| event.str_at("involvedObject.kind").into()),
-        ("regarding.namespace", |event| event.str_at("involvedObject.namespace").into()),
-        ("regarding.name", |event| event.str_at("involvedObject.name").into()),
-        ("regarding.uid", |event| event.str_at("involvedObject.uid").into()),
-        ("regarding.apiVersion", |event| event.str_at("involvedObject.apiVersion").into()),
-        ("regarding.resourceVersion", |event| event.str_at("involvedObject.resourceVersion").into()),
-        ("regarding.fieldPath", |event| event.str_at("involvedObject.fieldPath").into()),
-        ("reportingController", |event| event.str_at("reportingComponent").into()),
-        ("type", |event| event.str_at("type").into()),
+    selectable_names: &[
+        ("reason", "reason"),
+        ("regarding.kind", "involvedObject.kind"),
+        ("regarding.namespace", "involvedObject.namespace"),
+        ("regarding.name", "involvedObject.name"),
+        ("regarding.uid", "involvedObject.uid"),
+        ("regarding.apiVersion", "involvedObject.apiVersion"),
+        ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+        ("regarding.fieldPath", "involvedObject.fieldPath"),
+        ("reportingController", "reportingComponent"),
+        ("type", "type"),
     ],
     ..CORE
 };

@@ -111,6 +111,8 @@ pub struct Rules {
     pub warnings: fn(&Value, Option<&Value>) -> Vec<String>,
     /// Field selectors beyond `metadata.name` and `metadata.namespace`.
     pub selectable: &'static [Selectable],
+    /// What clients of a second group call those fields (their name, the name above); empty where it is the same.
+    pub selectable_names: &'static [(&'static str, &'static str)],
     /// PUT of a name that is not there creates it.
     pub allow_create_on_update: bool,
     /// PUT without resourceVersion overwrites.
@@ -157,6 +159,16 @@ pub struct Subresource {
 // === impl Rules ===
 
 impl Rules {
+    /// The name under which a field is recorded that a client's selector names; none if nothing is selected by it.
+    pub fn selected_by(&self, name: &str) -> Option<&'static str> {
+        let everywhere = ["metadata.name", "metadata.namespace"].into_iter().find(|known| *known == name);
+        let own = match self.selectable_names {
+            [] => self.selectable.iter().map(|(known, _)| *known).find(|known| *known == name),
+            names => names.iter().find(|(known, _)| *known == name).map(|(_, recorded)| *recorded),
+        };
+        everywhere.or(own)
+    }
+
     /// For kinds that need nothing of their own.
     pub const DEFAULT: Rules = Rules {
         name: NameRule::Subdomain,
@@ -171,6 +183,7 @@ impl Rules {
         canonicalize: |_| {},
         warnings: |_, _| Vec::new(),
         selectable: &[],
+        selectable_names: &[],
         allow_create_on_update: false,
         allow_unconditional_update: true,
     };

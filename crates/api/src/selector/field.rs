@@ -62,6 +62,11 @@ impl FieldSelector {
         &self.requirements
     }
 
+    /// The terms, to be called by other names.
+    pub fn requirements_mut(&mut self) -> &mut [FieldRequirement] {
+        &mut self.requirements
+    }
+
     /// Whether fields match; `lookup` gives a field's value, none or empty where it has none.
     pub fn matches<'a>(&self, lookup: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.requirements.iter().all(|one| (lookup(&one.field).unwrap_or_default() == one.value) != one.not)
