@@ -92,6 +92,19 @@ impl Accept {
     /// # Errors
     /// 406 where there is none.
     pub fn negotiate(header: Option<&str>, pretty: bool) -> Result<Accept, Status> {
+        Accept::best(header, pretty, |_| true)
+    }
+
+    /// Like [`Accept::negotiate`], where there are no tables and no partial metadata (discovery, reviews,
+    /// subresources): clauses that ask for them are passed over.
+    ///
+    /// # Errors
+    /// 406 where nothing else is asked for.
+    pub fn negotiate_plain(header: Option<&str>, pretty: bool) -> Result<Accept, Status> {
+        Accept::best(header, pretty, |accept| accept.form == Form::Object)
+    }
+
+    fn best(header: Option<&str>, pretty: bool, is_served: fn(&Accept) -> bool) -> Result<Accept, Status> {
         let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
             return Ok(Accept { pretty, ..Accept::default() });
         };
@@ -99,16 +112,12 @@ impl Accept {
         clauses.sort_by(|a, b| b.quality.total_cmp(&a.quality));
         clauses
             .iter()
-            .find_map(Clause::accept)
+            .filter_map(Clause::accept)
+            .find(is_served)
             .map(|accept| Accept { pretty: pretty || accept.pretty, ..accept })
             .ok_or_else(|| {
                 Status::not_acceptable(format!("only the following media types are accepted: {}", media_types()))
             })
-    }
-
-    /// Like [`Accept::negotiate`], without tables and partial metadata (discovery, subresources).
-    pub fn negotiate_plain(header: Option<&str>, pretty: bool) -> Result<Accept, Status> {
-        Accept::negotiate(header, pretty).map(|accept| Accept { form: Form::Object, ..accept })
     }
 }
 
@@ -194,6 +203,10 @@ mod tests {
         let refused = Accept::negotiate(Some("text/css"), false).unwrap_err();
         assert_eq!(refused.code, 406);
         assert!(refused.message.starts_with("only the following media types are accepted: application/json"));
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(Accept::negotiate_plain(Some(table), false).unwrap_err().code, 406);
+        let either = format!("{table},application/yaml");
+        assert_eq!(Accept::negotiate_plain(Some(&either), false).unwrap().encoding, Encoding::Yaml);
         assert_eq!(Encoding::of_body(Some("text/plain")).unwrap_err().code, 415);
         assert_eq!(Encoding::of_body(Some("application/json; charset=utf-8")), Ok(Encoding::Json));
     }
