@@ -13,6 +13,7 @@ pub mod context;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
@@ -111,6 +112,7 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(replicaset::run::<ReplicaSet>(context.clone(), config.replicasets));
     all.spawn(replicaset::run::<ReplicationController>(context.clone(), config.replication_controllers));
     all.spawn(clusterrole_aggregation::run(context.clone(), 1));
+    all.spawn(disruption::run(context.clone(), 1));
     all.spawn(endpoint_slice::run(context.clone(), config.services));
     all.spawn(endpoint_slice_mirroring::run(context.clone(), config.services));
     all.spawn(endpoints::run(context.clone(), config.services));

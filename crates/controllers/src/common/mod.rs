@@ -3,8 +3,8 @@
 pub mod claim;
 pub mod conditions;
 pub mod history;
+pub mod kinds;
 pub mod namespaces;
-pub mod nodes;
 pub mod order;
 pub mod owners;
 pub mod pod_control;
