@@ -45,7 +45,7 @@ def every_kind(writer, reader, who, number):
         path, body = json.loads(line)
         words = {
             "NAME": f"kind-{number}-{index}", "NUMBER": f"{number}{index}", "REQUEST": request, "BUNDLE": bundle,
-            "ADDRESS": f"10.200.{number}.{index}", "CIDR": f"10.{210 + number}.0.0/24",
+            "ADDRESS": f"10.200.{number}.{index}", "SERVICE_RANGE": f"10.{210 + number}.0.0/24",
         }
         # Compact: the protobuf of raw JSON is what the client sent, to the byte; ours has no spaces.
         text = json.dumps(body, separators=(",", ":"))
