@@ -21,6 +21,7 @@ use crate::{
     runtime::{fields, limits, security},
     stats::Rates,
     status::manager::StatusManager,
+    userns::UserNamespaces,
     volumes::Volumes,
     worker::Workers,
 };
@@ -71,6 +72,8 @@ pub struct Kubelet {
     pub allocatable: ResourceList,
     /// What each of them may use.
     pub allocations: Allocations,
+    /// Their ranges of user ids.
+    pub user_namespaces: UserNamespaces,
     /// What runs, as last seen.
     pub snapshot: Snapshot,
     /// The last readings of CPU.

@@ -38,6 +38,7 @@ pub mod server;
 pub mod sources;
 pub mod stats;
 pub mod status;
+pub mod userns;
 pub mod volumes;
 pub mod worker;
 

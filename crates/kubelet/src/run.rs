@@ -23,6 +23,7 @@ use crate::{
     resize::Allocations,
     sources,
     status::manager::StatusManager,
+    userns::UserNamespaces,
     volumes::Volumes,
     worker::Workers,
 };
@@ -168,6 +169,7 @@ async fn build(
         volumes: Volumes::new(&config.root_dir, Arc::new(ApiObjects(client.clone()))),
         images: Images::new(runtime.clone(), parallel),
         allocations: Allocations::load(&config.root_dir),
+        user_namespaces: UserNamespaces::load(&config.root_dir, config.max_pods),
         crashes: Mutex::new(Backoffs::with_max(config.crash_loop_max)),
         started_at: now(),
         runtime_name: version.runtime_name,

@@ -203,7 +203,8 @@ impl Kubelet {
             usage: value(&memory.usage_bytes),
             working_set: value(&memory.working_set_bytes),
             rss: value(&memory.rss_bytes),
-            available: memory.available_bytes.map(|bytes| bytes.value),
+            // Nothing left is how some runtimes say that there is no limit.
+            available: memory.available_bytes.map(|bytes| bytes.value).filter(|bytes| *bytes > 0),
             page_faults: value(&memory.page_faults),
             major_page_faults: value(&memory.major_page_faults),
         });

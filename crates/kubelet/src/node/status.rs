@@ -22,7 +22,12 @@ const IMAGE_NAMES_MAX: usize = 5;
 /// The version this kubelet behaves like.
 pub const VERSION: &str = "v1.37.2+xebec";
 /// What of the newer features a scheduler may count on; those that are built.
-const DECLARED_FEATURES: [&str; 2] = ["ExtendWebSocketsToKubelet", "RestartAllContainersOnContainerExits"];
+const DECLARED_FEATURES: [&str; 4] = [
+    "ExtendWebSocketsToKubelet",
+    "InPlacePodLevelResourcesVerticalScaling",
+    "InPlacePodVerticalScalingInitContainers",
+    "RestartAllContainersOnContainerExits",
+];
 
 /// Which resources are short.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::{expand::expand, limits, security};
 use crate::{
     cri::v1::{
         ContainerConfig, ContainerMetadata, ImageSpec, KeyValue, LinuxContainerConfig, Mount, NamespaceMode, Signal,
+        UserNamespace,
     },
     labels,
 };
@@ -26,6 +27,8 @@ pub struct Parts<'a> {
     pub mounts: Vec<Mount>,
     /// Whose processes an ephemeral container sees: the runtime's id.
     pub target: Option<String>,
+    /// Whom its users are on the node, where that differs.
+    pub users: Option<UserNamespace>,
     /// The node's part in its security.
     pub security: security::Settings<'a>,
     /// The node's part in its resources.
@@ -47,6 +50,17 @@ pub fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<Cont
         options.pid = NamespaceMode::Target as i32;
         options.target_id = target;
     }
+    let mut mounts = parts.mounts;
+    if let Some(users) = &parts.users {
+        // What the node gives it belongs to the same users inside.
+        for mount in &mut mounts {
+            mount.uid_mappings.clone_from(&users.uids);
+            mount.gid_mappings.clone_from(&users.gids);
+        }
+    }
+    if let Some(options) = context.namespace_options.as_mut() {
+        options.userns_options = parts.users;
+    }
     let variables = parts.variables.iter();
     Ok(ContainerConfig {
         metadata: Some(ContainerMetadata { name: container.name.clone(), attempt: parts.restart_count.unsigned_abs() }),
@@ -59,7 +73,7 @@ pub fn config(pod: &Pod, container: &Container, parts: Parts<'_>) -> Result<Cont
         args: expanded(&container.args),
         working_dir: container.working_dir.clone().unwrap_or_default(),
         envs: variables.map(|(key, value)| KeyValue { key: key.clone(), value: value.clone().into_bytes() }).collect(),
-        mounts: parts.mounts,
+        mounts,
         devices: Vec::new(),
         labels: labels::container(pod, container),
         annotations: labels::annotations(pod, container, parts.restart_count),
@@ -97,7 +111,7 @@ pub fn restarts_by_logs(directory: &std::path::Path) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroups::Version;
+    use crate::{cgroups::Version, cri::v1::IdMapping};
     use serde_json::json;
 
     #[test]
@@ -114,8 +128,13 @@ mod tests {
             image_user: security::ImageUser { uid: Some(0), name: String::new() },
             restart_count: 3,
             variables: BTreeMap::from([("X".to_owned(), "sh".to_owned())]),
-            mounts: Vec::new(),
+            mounts: vec![Mount::default()],
             target: Some("t".into()),
+            users: Some(UserNamespace {
+                mode: NamespaceMode::Pod as i32,
+                uids: vec![IdMapping { host_id: 65_536, container_id: 0, length: 65_536 }],
+                gids: Vec::new(),
+            }),
             security: security::Settings {
                 seccomp_root: std::path::Path::new("/s"),
                 seccomp_default: true,
@@ -132,6 +151,7 @@ mod tests {
         let told = config(&pod, container, parts).unwrap();
         assert_eq!((told.command, told.args), (vec!["/bin/sh".to_owned()], vec!["sh".to_owned(), "$(Y)".to_owned()]));
         assert_eq!((told.log_path.as_str(), told.metadata.unwrap().attempt), ("c/3.log", 3));
+        assert_eq!(told.mounts[0].uid_mappings[0].host_id, 65_536);
         assert_eq!(told.stop_signal, Signal::Sigusr1 as i32);
         let options = told.linux.unwrap().security_context.unwrap().namespace_options.unwrap();
         assert_eq!((options.pid, options.target_id.as_str()), (NamespaceMode::Target as i32, "t"));

@@ -6,7 +6,9 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{hosts, limits, security};
 use crate::{
-    cri::v1::{DnsConfig, LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol},
+    cri::v1::{
+        DnsConfig, LinuxPodSandboxConfig, PodSandboxConfig, PodSandboxMetadata, PortMapping, Protocol, UserNamespace,
+    },
     labels,
     pod::PodExt,
 };
@@ -23,6 +25,8 @@ pub struct Settings<'a> {
     pub log_directory: &'a Path,
     /// CPU and memory.
     pub limits: limits::Settings<'a>,
+    /// Whom its users are on the node, where that differs.
+    pub users: Option<UserNamespace>,
 }
 
 /// What the runtime is told.
@@ -37,9 +41,13 @@ pub fn config(pod: &Pod, attempt: u32, settings: Settings<'_>) -> Result<PodSand
         hosts::kernel_name(pod, &hostname, &domain)?
     };
     let mappings = pod.containers().iter().chain(pod.init_containers()).flat_map(port_mappings);
+    let mut context = security::sandbox(pod)?;
+    if let Some(options) = &mut context.namespace_options {
+        options.userns_options = settings.users;
+    }
     let linux = LinuxPodSandboxConfig {
         cgroup_parent: settings.cgroup_parent,
-        security_context: Some(security::sandbox(pod)?),
+        security_context: Some(context),
         sysctls: sysctls(pod),
         overhead: Some(limits::overhead(pod, settings.limits)),
         resources: Some(limits::sandbox(pod, settings.limits)),
@@ -142,6 +150,7 @@ mod tests {
             cgroup_parent: "/k/podu".into(),
             log_directory: Path::new("/l"),
             limits,
+            users: None,
         };
         let told = config(&pod, 2, settings).unwrap();
         let metadata = told.metadata.unwrap();

@@ -14,6 +14,7 @@ use crate::{
     pod::{PodExt, as_container, is_sidecar},
     runtime::{dns, sandbox},
     status::Waiting,
+    userns,
 };
 
 /// A container that could not be started is tried again after this.
@@ -82,7 +83,11 @@ pub(crate) async fn act(
             .retain(|name, _| observed.container(name).is_none_or(|seen| seen.state != RunState::Running));
         return Ok(acted);
     }
-    let (config, events) = sandbox_config(&kubelet, pod, actions.attempt).map_err(SyncError::Other)?;
+    let made = match user_namespace(&kubelet, pod).await {
+        Ok(users) => sandbox_config(&kubelet, pod, actions.attempt, users),
+        Err(error) => Err(error),
+    };
+    let (config, events) = made.map_err(|error| no_sandbox(&kubelet, pod, error))?;
     for (reason, message) in events {
         kubelet.events.pod(pod, EventType::Warning, reason, message);
     }
@@ -169,6 +174,7 @@ pub(crate) fn sandbox_config(
     kubelet: &Kubelet,
     pod: &Pod,
     attempt: u32,
+    users: Option<v1::UserNamespace>,
 ) -> Result<(v1::PodSandboxConfig, Vec<Warning>), String> {
     let host = match &kubelet.config.resolv_conf {
         Some(path) => Some(fs::read_to_string(path).map_err(|error| format!("open {}: {error}", path.display()))?),
@@ -190,17 +196,30 @@ pub(crate) fn sandbox_config(
             cgroup_parent: kubelet.cgroups.as_ref().map(|cgroups| cgroups.pod_path(pod)).unwrap_or_default(),
             log_directory: &log_directory,
             limits: kubelet.limits(),
+            users,
         },
     )?;
     Ok((config, events))
 }
 
+fn no_sandbox(kubelet: &Kubelet, pod: &Pod, error: String) -> SyncError {
+    let message = format!("Failed to create pod sandbox: {error}");
+    kubelet.events.pod(pod, EventType::Warning, "FailedCreatePodSandBox", message.clone());
+    SyncError::Other(message)
+}
+
+/// Whom the pod's users are on the node, where that differs.
+async fn user_namespace(kubelet: &Kubelet, pod: &Pod) -> Result<Option<v1::UserNamespace>, String> {
+    if !userns::wants_own(pod) {
+        return Ok(None);
+    }
+    let handler = runtime_handler(kubelet, pod).await?;
+    let supported = kubelet.health.read().handlers.get(&handler).is_some_and(|(_, users)| *users);
+    kubelet.user_namespaces.of(pod, &handler, supported)
+}
+
 async fn create_sandbox(kubelet: &Kubelet, pod: &Pod, config: &v1::PodSandboxConfig) -> Result<Sandbox, SyncError> {
-    let failed = |error: String| {
-        let message = format!("Failed to create pod sandbox: {error}");
-        kubelet.events.pod(pod, EventType::Warning, "FailedCreatePodSandBox", message.clone());
-        SyncError::Other(message)
-    };
+    let failed = |error: String| no_sandbox(kubelet, pod, error);
     fs::create_dir_all(&config.log_directory).map_err(|error| failed(error.to_string()))?;
     let handler = runtime_handler(kubelet, pod).await.map_err(failed)?;
     let id =

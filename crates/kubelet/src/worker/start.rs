@@ -203,10 +203,17 @@ async fn configure(
             variables,
             mounts,
             target: built.target,
+            users: users(place),
             security: kubelet.security(&seccomp_root),
             limits: kubelet.limits(),
         },
     )
+}
+
+/// Of the sandbox.
+fn users(place: &InSandbox<'_>) -> Option<v1::UserNamespace> {
+    let context = place.config.linux.as_ref()?.security_context.as_ref()?;
+    context.namespace_options.as_ref()?.userns_options.clone()
 }
 
 fn hosts_file(kubelet: &Kubelet, pod: &Pod, place: &InSandbox<'_>) -> Result<Option<String>, String> {

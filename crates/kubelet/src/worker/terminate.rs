@@ -81,6 +81,7 @@ impl Worker {
             return CLEAN_WAIT;
         }
         kubelet.images.forget_pod(pod.uid());
+        kubelet.user_namespaces.release(pod.uid());
         if !wanted.removed {
             kubelet.status.terminate(pod);
         }
@@ -111,6 +112,7 @@ impl Worker {
             tracing::warn!(logs = %logs.display(), %error, "logs could not be removed");
         }
         kubelet.allocations.forget(uid);
+        kubelet.user_namespaces.release(uid);
         kubelet.reconsider_resizes(None);
         crate::logs::remove_dead_links(&kubelet.config.container_logs_dir);
         if let Err(error) = kubelet.volumes.remove_pod_dir(uid) {
