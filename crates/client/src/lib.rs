@@ -16,6 +16,7 @@ pub mod json;
 pub mod leader;
 pub mod object;
 pub mod params;
+pub mod placement;
 pub mod queue;
 pub mod resource;
 pub mod time;

@@ -8,7 +8,7 @@ use client::{MetaExt, Object};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Toleration};
 
-use crate::common::nodes::{is_wanted, untolerated};
+use client::placement::{is_wanted, untolerated};
 use crate::common::pods;
 use crate::common::revisions::REVISION_HASH;
 

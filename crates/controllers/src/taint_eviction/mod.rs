@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::common::nodes::tolerates;
+use client::placement::tolerates;
 use crate::common::{pod_status, pods};
 use crate::context::Context;
 

@@ -1,7 +1,7 @@
 //! Whether a pod may run on this node at all. The scheduler has looked before; but it can be wrong, and static pods
 //! have no scheduler. Upstream: pkg/kubelet/lifecycle/predicate.go, sysctl/allowlist.go.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::{
     eviction::is_critical,
@@ -9,6 +9,7 @@ use crate::{
     qos,
     quantity::{Quantity, ResourceList},
     status::{Eviction, resources},
+    worker::predicates,
 };
 
 /// Sysctls that are each pod's own. Upstream: pkg/kubelet/sysctl/safe_sysctls.go.
@@ -38,6 +39,8 @@ pub struct NodeState<'a> {
     pub unsafe_sysctls: &'a [String],
     /// What is short.
     pub pressure: Pressure,
+    /// The node itself, once it is known.
+    pub node: Option<&'a Node>,
 }
 
 /// Why not, in upstream's words; none where it may.
@@ -54,7 +57,10 @@ pub fn check(pod: &Pod, active: &[&Pod], node: NodeState<'_>) -> Option<Eviction
     if let Some(condition) = pressed(pod, node.pressure) {
         return reject("Evicted", format!("The node had condition: [{condition}]. "));
     }
-    insufficient(pod, active, node.allocatable)
+    insufficient(pod, active, node.allocatable).or_else(|| {
+        let (name, message) = predicates::first_failure(pod, active, node.node?)?;
+        reject(name, message)
+    })
 }
 
 /// The condition of the node that keeps the pod away.
@@ -150,6 +156,7 @@ mod tests {
                 allocatable: &allocatable,
                 unsafe_sysctls: &["net.x.*".to_owned()],
                 pressure: Pressure::default(),
+                node: None,
             },
         );
         assert_eq!(
@@ -169,7 +176,7 @@ mod tests {
         let verdict = check(
             &pod(json!({"containers": []})),
             &[&other],
-            NodeState { allocatable: &allocatable, unsafe_sysctls: &[], pressure: Pressure::default() },
+            NodeState { allocatable: &allocatable, unsafe_sysctls: &[], pressure: Pressure::default(), node: None },
         )
         .unwrap();
         assert_eq!(
@@ -182,7 +189,7 @@ mod tests {
     fn a_node_under_pressure_takes_no_more() {
         let (nothing, plenty) = (ResourceList::new(), pod(json!({"containers": [], "priority": 2_000_000_000})));
         let verdict = |pod: &Pod, pressure| {
-            let node = NodeState { allocatable: &nothing, unsafe_sysctls: &[], pressure };
+            let node = NodeState { allocatable: &nothing, unsafe_sysctls: &[], pressure, node: None };
             check(pod, &[], node).map(|eviction| eviction.message)
         };
         let memory = Pressure { memory: true, ..Pressure::default() };

@@ -9,6 +9,7 @@ pub mod act;
 pub mod admit;
 pub mod kill;
 pub mod observe;
+mod predicates;
 mod resize;
 pub mod start;
 mod sync;

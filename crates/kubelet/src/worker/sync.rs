@@ -203,7 +203,9 @@ impl crate::kubelet::Kubelet {
 
     /// Why a pod may not run beside these; none where it may.
     pub(crate) fn check_admission(&self, pod: &Pod, others: &[&Pod]) -> Option<Eviction> {
+        let object = self.nodes.find("", &self.config.node_name);
         let node = admit::NodeState {
+            node: object.as_ref().map(|node| &node.view),
             allocatable: &self.allocatable,
             unsafe_sysctls: &self.config.allowed_unsafe_sysctls,
             pressure: *self.pressure.read(),

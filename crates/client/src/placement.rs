@@ -1,17 +1,16 @@
-//! Whether a pod may run on a node: selector, required affinity, taints.
+//! Whether a pod may run on a node: selector, required affinity, taints. Controllers and the kubelet ask the same.
 
 use api::selector::{Operator, Requirement};
-use client::MetaExt;
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
 
-use super::selectors::contains;
+use crate::views::MetaExt;
 
 /// Whether the node is one that the pod asks for: `nodeSelector` and required node affinity.
 pub fn is_wanted(spec: &PodSpec, node: &Node) -> bool {
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|one| one.required_during_scheduling_ignored_during_execution.as_ref());
-    contains(&node.metadata.labels, &spec.node_selector)
-        && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
+    let labels = spec.node_selector.iter().flatten().all(|(key, value)| node.label(key) == Some(value));
+    labels && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| term_matches(term, node)))
 }
 
 /// All of a term's requirements hold; a term without any matches nothing.
@@ -68,7 +67,8 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use client::{View, json};
+    use crate::json;
+    use crate::views::View;
     use rstest::rstest;
 
     fn node() -> Node {
