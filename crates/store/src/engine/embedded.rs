@@ -67,6 +67,7 @@ impl Embedded {
     fn open_on(files: Arc<dyn Files>, state: Arc<State>) -> Result<Self, OpenError> {
         let recovered = recover::recover(&*files, &state, DELETES_RESERVE)?;
         state.load(recovered.entries.into_values(), recovered.revision, recovered.compacted);
+        let covered_to = recovered.catalog.covered_to();
         let catalog = Arc::new(Mutex::new(recovered.catalog));
         let (queue, requests) = mpsc::channel(state.limits.queued_txns_max);
         let writer = Writer {
@@ -76,6 +77,7 @@ impl Embedded {
             tail: recovered.tail,
             revision: recovered.revision,
             grown: recovered.grown,
+            covered_to,
             broken: None,
             checkpointing: None,
             frame: Vec::new(),

@@ -32,6 +32,12 @@ impl Catalog {
         self.checkpoints.range(..revision).next_back().map(|(_, checkpoint)| checkpoint.clone())
     }
 
+    /// The first segment that no checkpoint covers.
+    pub(crate) fn covered_to(&self) -> u32 {
+        let newest = self.checkpoints.values().next_back().map(|newest| newest.header.segment);
+        newest.or(self.segments.keys().next().copied()).unwrap_or_default()
+    }
+
     /// Takes out what history from `compacted` on does not need, and returns the files' names.
     ///
     /// The newest checkpoint at or before `compacted` is where history starts; nothing older is read any more.

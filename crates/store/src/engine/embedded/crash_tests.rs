@@ -9,6 +9,7 @@ use rstest::rstest;
 
 use super::Embedded;
 use super::faulty::{Disk, Random};
+use super::writer::SEGMENTS_MAX;
 use crate::engine::Engine as _;
 use crate::state::State;
 use crate::{CommitError, NoExtract, OpenError, Options, Revision, Store, Txn};
@@ -27,7 +28,10 @@ fn small_options() -> Options {
 }
 
 fn try_open(disk: &Disk) -> Result<Store, OpenError> {
-    let options = small_options();
+    open_with(disk, small_options())
+}
+
+fn open_with(disk: &Disk, options: Options) -> Result<Store, OpenError> {
     let state = Arc::new(State::new(Arc::new(NoExtract), &options, true));
     let engine = Embedded::open_on(disk.files(), state.clone())?;
     Ok(Store::assemble(state, Arc::new(engine), &options))
@@ -371,4 +375,30 @@ async fn values_are_sealed_on_disk_and_open_in_memory() {
         file.read_at(&mut bytes, 0).unwrap();
         assert!(!bytes.windows(11).any(|window| window == b"very secret"), "{name}");
     }
+}
+
+#[tokio::test]
+async fn many_segments_call_for_one_checkpoint_though_history_keeps_them() {
+    let disk = Disk::new(11);
+    let open = || {
+        let mut options = small_options();
+        options.limits.log_growth_bytes_max = u64::MAX;
+        open_with(&disk, options).expect("the store opens")
+    };
+    for round in 0..=u64::from(SEGMENTS_MAX) {
+        let store = open();
+        store.txn(Txn::new().put("/a/1", round.to_string())).await.expect("a write");
+        store.close().await;
+    }
+    let store = open();
+    let files = |prefix: &str| disk.names().iter().filter(|name| name.starts_with(prefix)).count();
+    for round in 0..20 {
+        store.txn(Txn::new().put("/a/1", format!("again {round}"))).await.expect("a write");
+    }
+    // Closing waits for the checkpoint that is under way.
+    store.close().await;
+    assert!(files("log-") > SEGMENTS_MAX as usize, "history is kept: {:?}", disk.names());
+    assert!(files("log-") < SEGMENTS_MAX as usize + 5, "the log goes on in its segment: {:?}", disk.names());
+    let checkpoints: Vec<_> = disk.names().into_iter().filter(|name| name.starts_with("checkpoint-")).collect();
+    assert_eq!(checkpoints.len(), 1, "{checkpoints:?}");
 }

@@ -28,8 +28,8 @@ const BATCH_TXNS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// A segment that is longer is not written on.
 const SEGMENT_BYTES_MAX: u64 = 16 << 20;
-/// More segments than this are worth a checkpoint: every opening starts one.
-const SEGMENTS_MAX: usize = 64;
+/// More segments than this behind a checkpoint are worth another: every opening starts one.
+pub(crate) const SEGMENTS_MAX: u32 = 64;
 /// Room kept for transactions that only delete, so that a full disk can be emptied.
 pub(crate) const DELETES_RESERVE: u64 = 256 << 10;
 /// Bytes of a frame besides keys, values and records: at most this for an operation, and for a transaction.
@@ -60,6 +60,9 @@ pub(crate) struct Writer {
     pub(crate) revision: Revision,
     /// Bytes of log behind the newest checkpoint.
     pub(crate) grown: u64,
+    /// The segment behind the newest checkpoint, or behind the last attempt of one. Segments before it may stay long,
+    /// as history needs them: they call for no further checkpoint.
+    pub(crate) covered_to: u32,
     pub(crate) broken: Option<Broken>,
     pub(crate) checkpointing: Option<JoinHandle<()>>,
     pub(crate) frame: Vec<u8>,
@@ -255,10 +258,8 @@ impl Writer {
         if self.broken.is_some() {
             return;
         }
-        let (segments, newest) = {
-            let catalog = self.catalog.lock();
-            (catalog.segments.len(), catalog.checkpoints.values().next_back().map_or(0, |newest| newest.bytes))
-        };
+        let newest = self.catalog.lock().checkpoints.values().next_back().map_or(0, |newest| newest.bytes);
+        let segments = self.tail.segment.id.saturating_sub(self.covered_to);
         let due = self.grown >= self.state.limits.log_growth_bytes_max.max(newest / 2) || segments > SEGMENTS_MAX;
         let idle = self.checkpointing.as_ref().is_none_or(JoinHandle::is_finished);
         if !(due && idle) && self.tail.end < SEGMENT_BYTES_MAX {
@@ -270,6 +271,7 @@ impl Writer {
         }
         if due && idle {
             self.grown = 0;
+            self.covered_to = self.tail.segment.id;
             self.checkpointing = self.start_checkpoint();
         }
     }
@@ -340,6 +342,7 @@ impl Writer {
         drop(catalog);
         self.tail = tail;
         self.grown = 0;
+        self.covered_to = id;
         // History before is only what memory holds.
         state.history_starts_at(revision);
         state.apply(Vec::new(), revision, None);
