@@ -1,5 +1,5 @@
 # The README's two commands come first.
-.PHONY: run test stop bench profile fmt cluster cluster-stop
+.PHONY: run test stop bench profile fmt cluster cluster-stop conformance
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
@@ -33,6 +33,13 @@ cluster:
 # Ends it and removes all that it made.
 cluster-stop:
 	@scripts/cluster down
+
+# Upstream's conformance suite against two nodes; FOCUS=… for a part. Needs Go.
+FOCUS ?=
+conformance:
+	@scripts/install run
+	@cargo build --release --quiet --package xebec
+	@tests/conformance/suite $(if $(FOCUS),--focus '$(FOCUS)')
 
 fmt:
 	cargo fmt --all
