@@ -102,6 +102,21 @@ impl Value {
         }
     }
 
+    /// How many lists and objects lie in one another: 0 for text, 1 for `{}`. Walks without recursion.
+    pub fn depth(&self) -> usize {
+        let mut deepest = 0;
+        let mut open = vec![(self, 0)];
+        while let Some((value, above)) = open.pop() {
+            match value {
+                Value::Object(map) => open.extend(map.iter().map(|(_, inner)| (inner, above + 1))),
+                Value::Array(items) => open.extend(items.iter().map(|inner| (inner, above + 1))),
+                _ => continue,
+            }
+            deepest = deepest.max(above + 1);
+        }
+        deepest
+    }
+
     /// The field of an object; [`NULL`] where this is no object or has no such field.
     pub fn get(&self, key: &str) -> &Value {
         self.as_object().and_then(|map| map.get(key)).unwrap_or(&NULL)

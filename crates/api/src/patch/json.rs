@@ -5,12 +5,16 @@
 //! a path's first `/` is ignored.
 
 use super::unprocessable;
+use crate::codec::json::{self, DEPTH_MAX};
 use crate::status::Status;
 use crate::value::{Map, Value};
 
 /// Operations that one patch may contain (`maxJSONPatchOperations`): more cost too much time
 /// within one request.
 pub const OPERATIONS_MAX: usize = 10_000;
+/// Bytes of JSON that one patch's `copy` operations may add (`JSONPatchMaxCopyBytes`). Without it, each could double
+/// the document.
+pub const COPIED_BYTES_MAX: usize = 3 << 20;
 
 /// Why a patch was refused. Clients are told the text of the first two only.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -39,6 +43,13 @@ struct Operation {
     path: Value,
     from: Value,
     value: Value,
+}
+
+/// How far a patch has made its document grow.
+struct Growth {
+    copied_bytes: usize,
+    /// The document is not deeper than this.
+    depth: usize,
 }
 
 const NO_PATH: &str = "operation missing path field: missing value";
@@ -84,10 +95,44 @@ impl Patch {
     /// [`Error::Failed`] at the first operation that does not fit; the document is then lost.
     pub fn apply(&self, mut document: Value) -> Result<Value, Error> {
         sort(&mut document);
+        let mut growth = Growth { copied_bytes: 0, depth: document.depth() };
         for operation in &self.operations {
-            operation.apply(&mut document).map_err(Error::Failed)?;
+            operation.apply(&mut document, &mut growth).map_err(Error::Failed)?;
         }
         Ok(document)
+    }
+}
+
+// === impl Growth ===
+
+impl Growth {
+    /// Counts a copy.
+    fn copy(&mut self, value: &Value) -> Result<(), String> {
+        let mut text = Vec::new();
+        json::write(value, &mut text);
+        self.copied_bytes += text.len();
+        match self.copied_bytes {
+            fits if fits <= COPIED_BYTES_MAX => Ok(()),
+            bytes => Err(format!(
+                "Unable to complete the copy, the accumulated size increase of copy is {bytes}, exceeding the limit {COPIED_BYTES_MAX}"
+            )),
+        }
+    }
+
+    /// Counts the levels below `path` that a value adds, which is not deeper than `depth_max`. It is looked at only
+    /// where it matters: a value can be moved often.
+    fn place(&mut self, document: &Value, path: &str, value: &Value, depth_max: usize) -> Result<(), String> {
+        let levels = path.matches('/').count();
+        let mut depth = levels + depth_max;
+        if depth > DEPTH_MAX {
+            depth = levels + value.depth();
+            self.depth = document.depth();
+        }
+        self.depth = self.depth.max(depth);
+        match depth <= DEPTH_MAX {
+            true => Ok(()),
+            false => Err("exceeded max depth".to_owned()),
+        }
     }
 }
 
@@ -124,20 +169,21 @@ impl Operation {
         Ok(operation)
     }
 
-    fn apply(&self, document: &mut Value) -> Result<(), String> {
+    fn apply(&self, document: &mut Value, growth: &mut Growth) -> Result<(), String> {
         match self.op.as_str().unwrap_or("unknown") {
-            "add" => self.add(document),
+            "add" => self.add(document, growth),
             "remove" => self.remove(document),
-            "replace" => self.replace(document),
-            "move" => self.transfer(document, "move"),
-            "copy" => self.transfer(document, "copy"),
+            "replace" => self.replace(document, growth),
+            "move" => self.transfer(document, "move", growth),
+            "copy" => self.transfer(document, "copy", growth),
             "test" => self.test(document),
             other => Err(format!("Unexpected kind: {other}")),
         }
     }
 
-    fn add(&self, document: &mut Value) -> Result<(), String> {
+    fn add(&self, document: &mut Value, growth: &mut Growth) -> Result<(), String> {
         let path = text(&self.path).ok_or("add operation failed to decode path: missing value")?;
+        growth.place(document, path, &self.value, self.value.depth())?;
         let (container, key) = find(document, path)
             .ok_or_else(|| format!("add operation does not apply: doc is missing path: \"{path}\": missing value"))?;
         add(container, key, self.value.clone()).map_err(|why| format!("error in add for path: '{path}': {why}"))
@@ -151,9 +197,10 @@ impl Operation {
         remove(container, &key).map(drop).map_err(|why| format!("error in remove for path: '{path}': {why}"))
     }
 
-    fn replace(&self, document: &mut Value) -> Result<(), String> {
+    fn replace(&self, document: &mut Value, growth: &mut Growth) -> Result<(), String> {
         let path =
             text(&self.path).ok_or(NO_PATH).map_err(|why| format!("replace operation failed to decode path: {why}"))?;
+        growth.place(document, path, &self.value, self.value.depth())?;
         if path.is_empty() {
             if !matches!(self.value, Value::Object(_) | Value::Array(_)) {
                 return Err("replace operation value must be object or array: <nil>".into());
@@ -175,7 +222,7 @@ impl Operation {
         Ok(())
     }
 
-    fn transfer(&self, document: &mut Value, action: &str) -> Result<(), String> {
+    fn transfer(&self, document: &mut Value, action: &str, growth: &mut Growth) -> Result<(), String> {
         let from = text(&self.from).ok_or_else(|| {
             format!("{action} operation failed to decode from: operation, missing from field: missing value")
         })?;
@@ -184,12 +231,17 @@ impl Operation {
         })?;
         let value = match action {
             "move" => remove(container, &key).map_err(|why| format!("error in move for path: '{key}': {why}"))?,
-            _ => get(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?.clone(),
+            _ => {
+                let value = get(container, &key).map_err(|why| format!("error in copy for from: '{from}': {why}"))?;
+                growth.copy(value)?;
+                value.clone()
+            }
         };
         let path = text(&self.path).ok_or_else(|| match action {
             "move" => format!("move operation failed to decode path: {NO_PATH}"),
             _ => "copy operation failed to decode path: missing value".into(),
         })?;
+        growth.place(document, path, &value, growth.depth)?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("{action} operation does not apply: doc is missing destination path: {path}: missing value")
         })?;
@@ -461,6 +513,37 @@ mod tests {
         assert_eq!(status.code, 413);
         let message = "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001";
         assert_eq!(status.message, message);
+    }
+
+    /// Found by hand: 9,000 copies of an object into itself took all of the machine's memory.
+    #[test]
+    fn copies_do_not_grow_without_bounds() {
+        let copies = (0..9_000).map(|at| format!(r#"{{"op":"copy","from":"/a","path":"/a/{at}"}}"#));
+        let patch = format!("[{}]", copies.collect::<Vec<_>>().join(","));
+        let Err(Error::Failed(why)) = run(r#"{"a":{"b":"0123456789"}}"#, &patch) else { panic!("not refused") };
+        assert!(why.starts_with("Unable to complete the copy, the accumulated size increase of copy is "), "{why}");
+    }
+
+    /// Each of these operations alone is fine; what they make together would break whoever walks down it.
+    #[test]
+    fn documents_do_not_become_deeper_than_the_decoder_allows() {
+        let tower = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let path = |levels: usize| format!("/a{}", "/0".repeat(levels));
+        let half = DEPTH_MAX / 2;
+        let add = |path: &str| format!(r#"{{"op":"add","path":"{path}","value":{}}}"#, tower(half));
+        let copy = format!(r#"{{"op":"copy","from":"/b","path":"{}"}}"#, path(half));
+        for (patch, refused) in [
+            (format!("[{}]", add("/a")), false),
+            (format!("[{},{}]", add("/a"), add(&path(half))), true),
+            (format!("[{},{},{copy}]", add("/a"), add("/b")), true),
+            (format!("[{},{},{}]", add("/a"), add("/b"), copy.replace("copy", "move")), true),
+        ] {
+            assert_eq!(run("{}", &patch).is_err(), refused);
+        }
+        let moves = |from: &str, to: &str| format!(r#"{{"op":"move","from":"{from}","path":"{to}"}}"#);
+        let often = [moves("/a/0", "/b/1"), moves("/b/1", "/a/0")].join(",");
+        let patch = format!("[{}]", vec![often; OPERATIONS_MAX / 2].join(","));
+        assert!(run(r#"{"a":[1],"b":[2]}"#, &patch).is_ok(), "a value may move as often as it likes");
     }
 
     proptest! {
