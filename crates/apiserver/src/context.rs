@@ -169,3 +169,12 @@ pub async fn read_body(body: Body) -> Result<Bytes, Status> {
         None => Status::bad_request(format!("unable to read the request body: {error}")),
     })
 }
+
+/// Reads what the client still sends of a body that nobody wants, so that its connection lives on. What is longer than
+/// this is not waited for: the connection ends with the answer, as with Go's server.
+pub async fn discard_body(body: Body) {
+    const DISCARDED_BYTES_MAX: usize = 256 << 10;
+    if let Err(error) = body.collect(DISCARDED_BYTES_MAX).await {
+        tracing::debug!(%error, "a body that is not wanted could not be read to its end");
+    }
+}

@@ -204,7 +204,6 @@ fn aggregated_group(registry: &Registry, group: &Group) -> Map {
     if !group.name.is_empty() {
         metadata.insert("name", group.name.clone());
     }
-    metadata.insert("creationTimestamp", Value::Null);
     let mut fields = Map::new();
     fields.insert("metadata", metadata);
     fields.insert("versions", versions.collect::<Vec<_>>());

@@ -16,10 +16,11 @@ use api::user::UserInfo;
 use client::Body;
 use futures::FutureExt;
 use http::{HeaderValue, Request, Response};
+use tokio::sync::OwnedSemaphorePermit;
 use tower_service::Service;
 
 use crate::api::Api;
-use crate::context::Context;
+use crate::context::{Context, discard_body};
 use crate::request::{Query, RequestInfo};
 use crate::respond;
 use crate::route;
@@ -66,7 +67,10 @@ impl Pipeline {
         context.upgrade = parking_lot::Mutex::new(upgrade);
         let verb = context.info.verb;
         let answer = match refused {
-            Some(status) => Ok(Err(status)),
+            Some(status) => {
+                discard_body(body).await;
+                Ok(Err(status))
+            }
             None => AssertUnwindSafe(self.pass(&mut context, body)).catch_unwind().await,
         };
         let answer = answer.unwrap_or_else(|panic| {
@@ -92,13 +96,14 @@ impl Pipeline {
 
     async fn pass(&self, context: &mut Context, body: Body) -> Result<Response<Body>, Status> {
         let api = &*self.api;
-        api.impersonate(context)?;
         let long_running = route::is_long_running(context);
-        let _permit = match long_running {
-            true => None,
-            false => api.flow.admit(context).await?,
+        let _permit = match self.admit(context, long_running).await {
+            Ok(permit) => permit,
+            Err(status) => {
+                discard_body(body).await;
+                return Err(status);
+            }
         };
-        api.authorize_request(context)?;
         if long_running {
             return route::dispatch(api, context, body).await;
         }
@@ -106,6 +111,17 @@ impl Pipeline {
             Ok(answer) => answer,
             Err(_) => Err(Status::timeout("request did not complete within the allotted timeout")),
         }
+    }
+
+    /// What comes before the body is looked at: whose request it is, whether there is room for it, whether it may be.
+    async fn admit(&self, context: &mut Context, long_running: bool) -> Result<Option<OwnedSemaphorePermit>, Status> {
+        self.api.impersonate(context)?;
+        let permit = match long_running {
+            true => None,
+            false => self.api.flow.admit(context).await?,
+        };
+        self.api.authorize_request(context)?;
+        Ok(permit)
     }
 }
 

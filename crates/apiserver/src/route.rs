@@ -1,11 +1,13 @@
 //! Which handler answers a request.
 
+use api::registry::Registry;
 use api::status::{Details, Status};
 use client::Body;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response};
 
 use crate::api::Api;
-use crate::context::{Context, read_body};
+use crate::context::{Context, discard_body, read_body};
+use crate::request::RequestInfo;
 use crate::served::Served;
 use crate::verbs::{create, delete, get, list, patch, update, watch};
 use crate::{discovery, health, openapi, respond, subresources};
@@ -23,18 +25,69 @@ pub fn is_long_running(context: &Context) -> bool {
 pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Response<Body>, Status> {
     let info = &context.info;
     if !info.is_resource || info.resource.is_empty() {
+        discard_body(body).await;
         return other_path(api, context).await;
     }
     let catalog = api.catalog.load();
-    let Some(served) = catalog.find(&info.group, &info.version, &info.resource) else {
-        return Ok(respond::no_such_path());
+    let found = catalog.find(&info.group, &info.version, &info.resource);
+    let Some(served) = found.filter(|served| has_path(served, info)) else {
+        discard_body(body).await;
+        return no_such_path(info);
     };
-    match info.subresource.as_str() {
-        "" => object(api, context, &served, body).await,
-        subresource => match served.resource().subresource(subresource) {
-            Some(_) => subresources::dispatch(api, context, &served, body).await,
-            None => Ok(respond::no_such_path()),
-        },
+    warn_of_age(context, &served);
+    if !info.subresource.is_empty() {
+        return subresources::dispatch(api, context, &served, body).await;
+    }
+    if !has_method(&served, info) {
+        discard_body(body).await;
+        return Err(not_allowed());
+    }
+    object(api, context, &served, body).await
+}
+
+/// Whether there is such a path below a resource, whatever the method.
+fn has_path(served: &Served, info: &RequestInfo) -> bool {
+    let placed = served.namespaced() || info.namespace.is_empty() || served.plural() == "namespaces";
+    placed && (info.subresource.is_empty() || served.resource().subresource(&info.subresource).is_some())
+}
+
+/// Whether the verb belongs to that path: what is created has no name in it, what is changed has one.
+fn has_method(served: &Served, info: &RequestInfo) -> bool {
+    let somewhere = !served.namespaced() || !info.namespace.is_empty();
+    match info.verb {
+        "create" => info.name.is_empty() && somewhere,
+        "update" | "patch" | "delete" => !info.name.is_empty() && somewhere,
+        "deletecollection" => somewhere,
+        _ => true,
+    }
+}
+
+/// The API versions that upstream tells clients to leave: kind, since when, what to use.
+const AGED: [(&str, &str, &str); 2] =
+    [("Endpoints", "v1.33+", "; use discovery.k8s.io/v1 EndpointSlice"), ("ComponentStatus", "v1.19+", "")];
+
+fn warn_of_age(context: &Context, served: &Served) {
+    if let Some((kind, since, instead)) =
+        AGED.iter().find(|(kind, ..)| served.group().is_empty() && *kind == served.kind())
+    {
+        context.warn(format!("v1 {kind} is deprecated in {since}{instead}"));
+    }
+}
+
+/// 404. Upstream's router says it as a Status below the groups that it knows, and as text elsewhere.
+fn no_such_path(info: &RequestInfo) -> Result<Response<Body>, Status> {
+    let mut parts = info.path.split('/').skip(1);
+    let known = match (parts.next(), parts.next()) {
+        (Some("api"), Some(_)) => true,
+        (Some("apis"), Some(group)) => Registry::builtin().groups().iter().any(|one| one.name == group),
+        _ => false,
+    };
+    match known {
+        true => Err(Status {
+            details: Some(Details::default()),
+            ..Status::new(404, "NotFound", "the server could not find the requested resource")
+        }),
+        false => Ok(respond::no_such_path()),
     }
 }
 
@@ -72,7 +125,7 @@ pub fn not_allowed() -> Status {
 /// Everything that is no object: discovery, health, metrics, documents.
 async fn other_path(api: &Api, context: &Context) -> Result<Response<Body>, Status> {
     if !matches!(context.method, Method::GET | Method::HEAD) {
-        return Ok(respond::text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed"));
+        return Err(not_allowed());
     }
     let path = context.info.path.trim_end_matches('/');
     if let Some(answer) = discovery::answer(api, context, path)? {
@@ -87,5 +140,5 @@ async fn other_path(api: &Api, context: &Context) -> Result<Response<Body>, Stat
     if let Some(answer) = api.documents.answer(path) {
         return Ok(answer);
     }
-    Ok(respond::no_such_path())
+    no_such_path(&context.info)
 }

@@ -249,3 +249,34 @@ async fn events_are_selected_by_the_names_of_both_groups() {
     let refused = client.get("/apis/events.k8s.io/v1/events?fieldSelector=involvedObject.name%3Dp").await.unwrap_err();
     assert!(refused.to_string().contains("field label not supported: involvedObject.name"), "{refused}");
 }
+
+/// Found by `tests/compare`: what upstream's router says of paths and methods that do not go together.
+#[tokio::test]
+async fn paths_and_methods_are_told_apart() {
+    const NOT_FOUND: &str = "the server could not find the requested resource";
+    const NOT_ALLOWED: &str = "the server does not allow this method on the requested resource";
+    const REVISION: &str = r#"resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#;
+    let server = server().await;
+    for (method, path, code, message) in [
+        ("GET", "/api/v1/nothing", 404, NOT_FOUND),
+        ("GET", "/apis/apps/v9", 404, NOT_FOUND),
+        ("GET", "/api/v1/namespaces/default/secrets/a/scale", 404, NOT_FOUND),
+        ("GET", "/api/v1/namespaces/default/nodes/a", 404, NOT_FOUND),
+        ("POST", "/api/v1/namespaces/default/configmaps/a", 405, NOT_ALLOWED),
+        ("PUT", "/api/v1/namespaces/default/configmaps", 405, NOT_ALLOWED),
+        ("POST", "/api/v1/configmaps", 405, NOT_ALLOWED),
+        ("POST", "/api/v1", 405, NOT_ALLOWED),
+        ("GET", "/api/v1/namespaces/default/configmaps/a?resourceVersion=x", 500, REVISION),
+        ("GET", "/api/v1/configmaps?resourceVersion=x", 400, &format!("invalid resource version: {REVISION}")),
+    ] {
+        let request = http::Request::builder().method(method).uri(path).extension(own_user());
+        let answer = server.pipeline.call(request.body(client::Body::full("{}")).unwrap()).await;
+        assert_eq!(answer.status(), code, "{method} {path}");
+        let body = answer.into_body().collect(1 << 20).await.unwrap();
+        assert_eq!(json::parse(&body).unwrap().str_at("message"), message, "{method} {path}");
+    }
+    let request = http::Request::builder().uri("/api/v1/endpoints").extension(own_user());
+    let answer = server.pipeline.call(request.body(client::Body::empty()).unwrap()).await;
+    let warning = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    assert_eq!(answer.headers()[http::header::WARNING], warning);
+}

@@ -51,7 +51,6 @@ pub const RULES: Rules = Rules {
         ..Subresource::STATUS
     }],
     warnings: |volume, _| warnings(volume),
-    selectable: &[("name", |volume| volume.str_at("metadata.name").into())],
     ..Rules::DEFAULT
 };
 

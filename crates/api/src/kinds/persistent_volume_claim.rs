@@ -51,7 +51,6 @@ pub const RULES: Rules = Rules {
         warnings.extend(spec_warnings(claim.at("spec"), &SPEC));
         warnings
     },
-    selectable: &[("name", |claim| claim.str_at("metadata.name").into())],
     ..Rules::DEFAULT
 };
 

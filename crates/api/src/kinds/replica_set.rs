@@ -1,6 +1,6 @@
 //! ReplicaSet and ReplicationController.
 
-use smol_str::{SmolStr, ToSmolStr};
+use smol_str::ToSmolStr;
 
 use super::pod::{defaults, template};
 use super::read::{Read, copy, default_to};
@@ -30,7 +30,6 @@ pub const REPLICA_SET: Rules = Rules {
     },
     subresources: &[Subresource { validate: |new, _, errors| validate_status(new, errors), ..Subresource::STATUS }],
     warnings,
-    selectable: &[("status.replicas", status_replicas)],
     ..Rules::DEFAULT
 };
 
@@ -49,12 +48,10 @@ pub const REPLICATION_CONTROLLER: Rules = Rules {
     },
     validate: |controller, errors| validate_controller(controller.at("spec"), errors),
     validate_update: |new, _, errors| validate_controller(new.at("spec"), errors),
+    // Upstream's apps/v1 has no conversion of field labels.
+    selectable: &[("status.replicas", |controller| controller.int("status.replicas").to_smolstr())],
     ..REPLICA_SET
 };
-
-fn status_replicas(set: &Value) -> SmolStr {
-    set.int("status.replicas").to_smolstr()
-}
 
 fn warnings(new: &Value, old: Option<&Value>) -> Vec<String> {
     let mut warnings = template_warnings(new, old, "spec.template");

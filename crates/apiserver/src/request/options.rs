@@ -165,7 +165,10 @@ impl ListOptions {
         Ok(ListOptions {
             label_selector: text("labelSelector").to_owned(),
             field_selector: text("fieldSelector").to_owned(),
-            resource_version: parse_revision(version)?,
+            resource_version: parse_revision(version).map_err(|why| match watch {
+                true => unparsed_revision(why),
+                false => Status::bad_request(format!("invalid resource version: {why}")),
+            })?,
             resource_version_match: match matching {
                 "Exact" => Some(Match::Exact),
                 "NotOlderThan" => Some(Match::NotOlderThan),
@@ -184,17 +187,20 @@ impl ListOptions {
 /// A `resourceVersion`: absent, or a number.
 ///
 /// # Errors
-/// 422 in upstream's words.
-pub fn parse_revision(text: &str) -> Result<Option<Revision>, Status> {
+/// Why it is none, in upstream's words.
+pub fn parse_revision(text: &str) -> Result<Option<Revision>, String> {
     if text.is_empty() {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        let mut errors = FieldErrors::new();
-        let why = format!("strconv.ParseUint: parsing {}: invalid syntax", api::field::go_quote(text));
-        errors.invalid(&Path::new("resourceVersion"), text, why);
-        errors.into_status("meta.k8s.io", "ListOptions", "")
+        let quoted = api::field::go_quote(text);
+        format!("resourceVersion: Invalid value: {quoted}: strconv.ParseUint: parsing {quoted}: invalid syntax")
     })
+}
+
+/// What gets and watches say of it: upstream gives this error no status of its own.
+pub fn unparsed_revision(why: String) -> Status {
+    Status::new(500, "", why)
 }
 
 fn check_list_options(

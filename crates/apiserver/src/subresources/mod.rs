@@ -11,7 +11,7 @@ use client::Body;
 use http::Response;
 
 use crate::api::Api;
-use crate::context::{Context, read_body};
+use crate::context::{Context, discard_body, read_body};
 use crate::route::not_allowed;
 use crate::served::Served;
 use crate::streams;
@@ -24,6 +24,7 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Body)
     // What others answer, they may be asked in any way; OPTIONS is no verb of ours.
     let is_proxied = info.subresource == "proxy" && streams::PROXIED.contains(&context.method);
     if !known.allows(info.verb) && !is_proxied {
+        discard_body(body).await;
         return Err(not_allowed());
     }
     match (info.subresource.as_str(), info.verb) {

@@ -10,7 +10,7 @@ use super::list::wait_for;
 use crate::api::Api;
 use crate::context::Context;
 use crate::forms::View;
-use crate::request::options::parse_revision;
+use crate::request::options::{parse_revision, unparsed_revision};
 use crate::respond;
 use crate::served::Served;
 
@@ -34,7 +34,7 @@ pub async fn read(
     name: &str,
     version: &str,
 ) -> Result<Arc<Entry>, Status> {
-    match parse_revision(version)? {
+    match parse_revision(version).map_err(unparsed_revision)? {
         // Whatever is at hand.
         Some(0) => {}
         Some(revision) => wait_for(api, revision).await?,
