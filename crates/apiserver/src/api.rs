@@ -10,7 +10,7 @@ use http::HeaderMap;
 use jiff::Timestamp;
 use store::Store;
 
-use crate::admission::{Admission, lookup};
+use crate::admission::{Admission, lookup, quota};
 use crate::authn::token::Issuer;
 use crate::authn::{Authenticator, Peer, impersonation};
 use crate::authz::{Attributes, Authorizer, forbidden};
@@ -46,6 +46,8 @@ pub struct Api {
     pub kubelets: Kubelets,
     /// What admission has looked up.
     pub trees: lookup::Trees,
+    /// Who charges quotas when.
+    pub quota_turns: quota::Turns,
     /// Set once everything that a fresh cluster has is there.
     pub ready: AtomicBool,
 }

@@ -99,6 +99,7 @@ impl Server {
             settings,
             kubelets: Default::default(),
             trees: Default::default(),
+            quota_turns: Default::default(),
             ready: AtomicBool::new(false),
         });
         Ok(Server { pipeline: Pipeline::new(api.clone()), api })

@@ -24,6 +24,7 @@ pub mod node_ipam;
 pub mod node_lifecycle;
 pub mod pod_gc;
 pub mod replicaset;
+pub mod resource_quota;
 pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
@@ -68,6 +69,8 @@ pub struct Config {
     pub root_ca: Option<Arc<str>>,
     /// `--cluster-signing-cert-file`: what signs certificate requests. Without it, none is approved or signed.
     pub authority: Option<Arc<dyn Authority>>,
+    /// `--concurrent-resource-quota-syncs`.
+    pub resource_quotas: usize,
     /// `--concurrent-statefulset-syncs`.
     pub statefulsets: usize,
 }
@@ -85,6 +88,7 @@ impl Default for Config {
             namespaces: 10,
             replicasets: 5,
             replication_controllers: 5,
+            resource_quotas: 5,
             statefulsets: 5,
             services: 5,
             cluster_cidrs: Vec::new(),
@@ -127,6 +131,7 @@ pub async fn run(context: Context, config: Config) {
     if let Some(bundle) = config.root_ca {
         all.spawn(root_ca::run(context.clone(), 1, bundle));
     }
+    all.spawn(resource_quota::run(context.clone(), config.resource_quotas));
     all.spawn(service_account::run(context.clone(), 1));
     all.spawn(statefulset::run(context.clone(), config.statefulsets));
     all.spawn(taint_eviction::run(context.clone(), NODE_WORKERS));

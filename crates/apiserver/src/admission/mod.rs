@@ -6,11 +6,13 @@
 
 mod defaults;
 mod escalation;
+mod limit_ranger;
 pub mod lookup;
 mod namespace;
 mod node;
 pub mod plugins;
 mod priority;
+pub mod quota;
 mod runtime_class;
 mod service_account;
 

@@ -1,7 +1,7 @@
 //! The chain's rows, in upstream's order.
 
 use super::{Admission, Operation, Plugin};
-use super::{defaults, escalation, namespace, node, priority, runtime_class, service_account};
+use super::{defaults, escalation, limit_ranger, namespace, node, priority, runtime_class, service_account};
 
 const WRITES: &[Operation] = &[Operation::Create, Operation::Update];
 const CREATES: &[Operation] = &[Operation::Create];
@@ -12,6 +12,12 @@ const NAMESPACE_LIFECYCLE: Plugin = Plugin {
     operations: ALL,
     mutate: Some(namespace::lifecycle),
     validate: Some(namespace::immortal),
+};
+const LIMIT_RANGER: Plugin = Plugin {
+    name: "LimitRanger",
+    operations: WRITES,
+    mutate: Some(limit_ranger::mutate),
+    validate: Some(limit_ranger::validate),
 };
 const SERVICE_ACCOUNT: Plugin = Plugin {
     name: "ServiceAccount",
@@ -56,6 +62,7 @@ const ROLE_ESCALATION: Plugin =
 pub fn chain() -> Admission {
     Admission::new(vec![
         &NAMESPACE_LIFECYCLE,
+        &LIMIT_RANGER,
         &SERVICE_ACCOUNT,
         &NODE_RESTRICTION,
         &TAINT_NODES_BY_CONDITION,

@@ -125,7 +125,7 @@ pub async fn remove(
             Deletion::Now => (None, policy.grace_seconds.map(|_| tree)),
         };
         let gone = change.is_none();
-        let change = Commit { key: &key, current: Some(&entry), old: Some(&old), tree: change };
+        let change = Commit { key: &key, subresource: "", current: Some(&entry), old: Some(&old), tree: change };
         match commit(api, served, change, options.dry_run, context.origin("")).await {
             Ok(written) => return Ok((Outcome::of(written, ended), gone)),
             Err(Failure::Conflict(newer)) => current = newer,

@@ -95,6 +95,18 @@ impl Monitors {
         join_all(self.0.monitors.iter().map(|monitor| monitor.informer.synced())).await;
     }
 
+    /// Calls `handler` with the resource and the namespace of everything that goes.
+    pub fn on_deletions(&self, handler: impl Fn(&Resource, &str) + Clone + Send + Sync + 'static) {
+        for monitor in &self.0.monitors {
+            let (handler, resource) = (handler.clone(), monitor.resource.clone());
+            monitor.informer.subscribe(move |event| {
+                if let Event::Deleted { object, .. } = event {
+                    handler(&resource, object.namespace());
+                }
+            });
+        }
+    }
+
     /// The resource of an item.
     pub fn resource(&self, item: &Item) -> &Resource {
         &self.0.monitors[usize::from(item.monitor)].resource

@@ -128,7 +128,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::not_yet_seen(r#"{"observedGeneration":1}"#, 429, "The disruption budget b is still being processed by the server.")]
+    #[case::not_yet_seen(
+        r#"{"observedGeneration":1}"#,
+        429,
+        "The disruption budget b is still being processed by the server."
+    )]
     #[case::too_few(
         r#"{"observedGeneration":2,"disruptionsAllowed":0,"currentHealthy":1,"desiredHealthy":2}"#,
         429,
@@ -157,7 +161,10 @@ mod tests {
     fn refusals(#[case] status: &str, #[case] code: u16, #[case] cause: &str) {
         let refused = disrupt(&budget(status), "b", "p", NOW).unwrap_err();
         let causes = refused.details.as_ref().map(|details| details.causes.clone()).unwrap_or_default();
-        assert_eq!((refused.code, causes[0].reason.as_str(), causes[0].message.as_str()), (code, "DisruptionBudget", cause));
+        assert_eq!(
+            (refused.code, causes[0].reason.as_str(), causes[0].message.as_str()),
+            (code, "DisruptionBudget", cause)
+        );
     }
 
     #[rstest]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::schema::Schema;
-use api::status::Status;
+use api::status::{GroupResource, Status};
 use api::value::Value;
 use store::{CommitError, Committed, Entry, Op, Origin, Txn};
 
 use super::Written;
+use crate::admission::quota;
 use crate::api::Api;
 use crate::companions;
 use crate::served::Served;
@@ -18,6 +19,8 @@ use crate::stored;
 /// One change of one key.
 pub struct Commit<'c> {
     pub key: &'c str,
+    /// Empty for the object itself.
+    pub subresource: &'c str,
     /// What must still be there; `None`: nothing may be.
     pub current: Option<&'c Arc<Entry>>,
     /// Its tree, in the stored version.
@@ -40,7 +43,7 @@ impl From<Status> for Failure {
     }
 }
 
-/// Attempts to find addresses or ports that nobody else takes at the same time.
+/// Attempts to find addresses, ports or room in a quota that nobody else takes at the same time.
 const COMPANION_ATTEMPTS_MAX: usize = 32;
 
 /// Commits one change. What changes nothing writes nothing.
@@ -52,12 +55,21 @@ pub async fn commit(
     origin: Arc<Origin>,
 ) -> Result<Written, Failure> {
     let revision = change.current.map_or(0, |entry| entry.mod_revision);
-    let attempts = if companions::has_any(served) { COMPANION_ATTEMPTS_MAX } else { 1 };
+    let subresource = change.subresource;
+    // Held until the write is done.
+    let turn = match &change.tree {
+        Some(new) => api.quota_turns.take(api, quota::Written { served, subresource, new, old: change.old }).await,
+        None => None,
+    };
+    let attempts = if turn.is_some() || companions::has_any(served) { COMPANION_ATTEMPTS_MAX } else { 1 };
     for attempt in 1..=attempts {
         // Only who may have to choose again keeps a copy.
         let mut tree = if attempt < attempts { change.tree.clone() } else { change.tree.take() };
         // A Service gets its addresses here; other kinds bring nothing along.
-        let beside = companions::of(api, served, tree.as_mut(), change.old, dry_run).await?;
+        let mut beside = companions::of(api, served, tree.as_mut(), change.old, dry_run).await?;
+        if let Some(new) = tree.as_ref().filter(|_| turn.is_some()) {
+            beside.extend(quota::charge(api, quota::Written { served, subresource, new, old: change.old })?);
+        }
         let mut txn = Txn::new().expect_at(change.key, revision).by(origin.clone());
         match tree {
             None if dry_run => return Ok(Written::Tree(change.old.cloned().unwrap_or_default())),
@@ -87,6 +99,10 @@ pub async fn commit(
             }
             Err(error) => return Err(failed(error).into()),
         }
+    }
+    if turn.is_some() && !companions::has_any(served) {
+        let of = GroupResource { group: "", resource: "resourcequotas" };
+        return Err(Status::modified(of, "").into());
     }
     Err(Status::internal("no free address or port found: too many others are taking them at the same time").into())
 }

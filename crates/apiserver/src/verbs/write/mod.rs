@@ -109,7 +109,7 @@ impl Write<'_> {
         self.warn(prepared);
         self.validate(Operation::Create, &tree, None).await.map_err(fail)?;
         let key = self.served.key(self.namespace, &name);
-        let change = Commit { key: &key, current: None, old: None, tree: Some(tree) };
+        let change = Commit { key: &key, subresource: self.subresource, current: None, old: None, tree: Some(tree) };
         match self.commit(change).await {
             Ok(written) => Ok(written),
             Err(Failure::Status(status)) => Err(fail(status)),
@@ -192,7 +192,7 @@ impl Write<'_> {
         let ends = deletion::ends_with_update(&new, &old) && !policy::is_held(self.served, &new);
         // The answer to an update that ends the object is what it would have been.
         let (tree, last) = if ends { (None, Some(new)) } else { (Some(new), None) };
-        let change = Commit { key, current: Some(entry), old: Some(&old), tree };
+        let change = Commit { key, subresource: self.subresource, current: Some(entry), old: Some(&old), tree };
         match (self.commit(change).await, last) {
             (Ok(_), Some(last)) => Ok(Written::Tree(last)),
             // The next attempt finds out whether the client insists on this revision: a patch is made of the newer one.
