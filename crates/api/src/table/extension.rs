@@ -54,7 +54,7 @@ pub static POD_CERTIFICATE_REQUESTS: Table = Table {
     cells: |request, _| {
         let of = |path| Value::from(request.str_at(path));
         let states = request.array_at("status.conditions").iter().map(|one| one.str_at("type"));
-        let state = states.filter(|state| ["Issued", "Denied", "Failed"].contains(state)).last();
+        let state = states.rev().find(|state| ["Issued", "Denied", "Failed"].contains(state));
         vec![
             cells::name(request),
             of("spec.podName"),
