@@ -1,5 +1,5 @@
 # The README's two commands come first.
-.PHONY: run test stop bench profile fmt cluster cluster-stop conformance
+.PHONY: run test stop bench profile fmt cluster cluster-stop conformance swap compare
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
@@ -40,6 +40,15 @@ conformance:
 	@scripts/install run
 	@cargo build --release --quiet --package xebec
 	@tests/conformance/suite $(if $(FOCUS),--focus '$(FOCUS)')
+
+# Upstream's programs beside and over our API server, and faults of the etcd under it: half an hour. Needs Go.
+swap:
+	@scripts/swap
+
+# The same requests to our API server and to upstream's: tells every difference. LABELS=… for a part. Needs Go.
+LABELS ?=
+compare:
+	@scripts/compare $(if $(LABELS),'$(LABELS)')
 
 fmt:
 	cargo fmt --all
