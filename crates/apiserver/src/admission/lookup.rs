@@ -15,7 +15,10 @@ use crate::api::Api;
 
 /// Trees that were read before, by key.
 #[derive(Default)]
-pub struct Trees(Mutex<HashMap<Arc<str>, (Revision, Arc<Value>)>>);
+pub struct Trees(Mutex<HashMap<Arc<str>, Parsed>>);
+
+/// A tree and the revision of the bytes that it was parsed from.
+type Parsed = (Revision, Arc<Value>);
 
 /// Beyond this all are forgotten: a cluster's working set is smaller.
 const TREES_MAX: usize = 1024;
