@@ -170,37 +170,42 @@ impl View {
         for (entry, revision) in entries {
             rows.push(self.row(entry, *revision)?);
         }
-        let mut table = Value::object();
-        table.set("kind", "Table");
-        table.set("apiVersion", "meta.k8s.io/v1");
         let mut metadata = list_metadata.clone();
         if let ([(_, revision)], true) = (entries, metadata.field("resourceVersion").is_none()) {
             metadata.set("resourceVersion", revision.to_string());
         }
-        table.set("metadata", metadata);
-        table.set("columnDefinitions", self.served.column_definitions());
-        table.set("rows", rows);
-        let mut out = Vec::new();
-        json::write(&table, &mut out);
-        Ok(out.into())
+        Ok(write_table(metadata, self.served.column_definitions(), rows))
+    }
+
+    /// A table of objects that are stored nowhere.
+    pub fn table_of(&self, table: &api::table::Table, objects: Vec<Value>, list_metadata: Value) -> Bytes {
+        let rows = objects.into_iter().map(|object| self.seen_row((table.cells)(&object, self.now), object)).collect();
+        let columns: Vec<Value> = table.columns.iter().map(api::table::Column::to_value).collect();
+        write_table(list_metadata, columns.into(), rows)
     }
 
     fn row(&self, entry: &Entry, revision: Revision) -> Result<Value, Status> {
         let whole = View { accept: Accept { form: Form::Object, ..self.accept }, ..self.clone() };
-        let mut tree = whole.tree(entry, revision)?;
-        let mut row = Value::object();
+        let tree = whole.tree(entry, revision)?;
         let stored = json::parse(&entry.value).map_err(|error| unreadable(&entry.key, &error))?;
-        row.set("cells", self.served.cells(&stored, self.now));
+        let mut row = self.seen_row(self.served.cells(&stored, self.now), tree);
         let conditions = self.served.row_conditions(&stored);
         if !conditions.is_empty() {
             row.set("conditions", conditions);
         }
+        Ok(row)
+    }
+
+    /// A row, with as much of its object as the client wants to see.
+    fn seen_row(&self, cells: Vec<Value>, mut tree: Value) -> Value {
+        let mut row = Value::object();
+        row.set("cells", cells);
         match self.include {
             IncludeObject::None => {}
             IncludeObject::Metadata => row.set("object", partial_metadata(&mut tree, "PartialObjectMetadata")),
             IncludeObject::Object => row.set("object", tree),
         }
-        Ok(row)
+        row
     }
 
     /// The frame that tells a watcher of an event; shared among all who look through the same kind of view.
@@ -316,6 +321,18 @@ pub fn write_document(tree: &Value, accept: Accept, served: &Served) -> Result<B
         }
         encoding => Ok(crate::respond::write_text(tree, encoding, accept.pretty)),
     }
+}
+
+fn write_table(metadata: Value, columns: Value, rows: Vec<Value>) -> Bytes {
+    let mut table = Value::object();
+    table.set("kind", "Table");
+    table.set("apiVersion", "meta.k8s.io/v1");
+    table.set("metadata", metadata);
+    table.set("columnDefinitions", columns);
+    table.set("rows", rows);
+    let mut out = Vec::new();
+    json::write(&table, &mut out);
+    out.into()
 }
 
 /// The whole metadata of an object under another kind.

@@ -104,7 +104,7 @@ impl Admission {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         for mutate in self.of(attributes.operation).filter_map(|plugin| plugin.mutate) {
-            mutate(api, attributes, new, old)?;
+            mutate(api, attributes, new, old).map_err(|refusal| called(refusal, attributes, new))?;
         }
         Ok(())
     }
@@ -121,8 +121,22 @@ impl Admission {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         for validate in self.of(attributes.operation).filter_map(|plugin| plugin.validate) {
-            validate(api, attributes, new, old)?;
+            let judged = validate(api, attributes, new, old);
+            judged.map_err(|refusal| called(refusal, attributes, new.unwrap_or(&Value::Null)))?;
         }
         Ok(())
     }
+}
+
+/// A refusal of an object whose name the server makes, by the name or what it begins with.
+/// Upstream: `extractResourceName` of apiserver's pkg/admission/errors.go.
+fn called(refusal: Status, attributes: &Attributes<'_>, object: &Value) -> Status {
+    let of = attributes.served.group_resource();
+    let Some(why) = refusal.message.strip_prefix(&format!("{of} is forbidden: ")) else { return refusal };
+    let names = [object.str_at("metadata.name"), object.str_at("metadata.generateName"), "Unknown"];
+    let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or_default();
+    let causes = refusal.details.as_ref().map(|details| details.causes.clone()).unwrap_or_default();
+    let mut named = Status::forbidden(of, name, why);
+    named.details.get_or_insert_default().causes = causes;
+    named
 }

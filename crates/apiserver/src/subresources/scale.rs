@@ -8,6 +8,7 @@ use api::managed::{ReplicasPath, from_scale, to_scale};
 use api::patch as patches;
 use api::selector::LabelSelector;
 use api::status::Status;
+use api::table::SCALE;
 use api::value::{Map, Value};
 use bytes::Bytes;
 use client::Body;
@@ -18,6 +19,7 @@ use crate::context::Context;
 use crate::decode::{self, Expected};
 use crate::forms::View;
 use crate::managed;
+use crate::request::Form;
 use crate::request::options::{FieldValidation, WriteOptions};
 use crate::respond;
 use crate::served::Served;
@@ -31,7 +33,7 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Bytes
     if info.verb == "get" {
         let version = context.query.get("resourceVersion").unwrap_or_default();
         let entry = get::read(api, served, &info.namespace, &info.name, version).await?;
-        return answer(context, &of(&view.tree(&entry, entry.mod_revision)?));
+        return answer(context, served, of(&view.tree(&entry, entry.mod_revision)?));
     }
     let change = Requested::parse(context, &body)?;
     let options = change.options.clone();
@@ -71,8 +73,8 @@ pub async fn dispatch(api: &Api, context: &Context, served: &Served, body: Bytes
         })
         .await?;
     match written {
-        Written::Stored(entry, revision) => answer(context, &of(&view.tree(&entry, revision)?)),
-        Written::Tree(tree) => answer(context, &of(&tree)),
+        Written::Stored(entry, revision) => answer(context, served, of(&view.tree(&entry, revision)?)),
+        Written::Tree(tree) => answer(context, served, of(&tree)),
     }
 }
 
@@ -83,8 +85,15 @@ fn put_owners(object: &mut Value, owners: Option<Value>) {
     }
 }
 
-fn answer(context: &Context, scale: &Value) -> Result<Response<Body>, Status> {
-    Ok(respond::typed(StatusCode::OK, scale, context.accept_plain()?))
+fn answer(context: &Context, served: &Served, scale: Value) -> Result<Response<Body>, Status> {
+    let view = View::negotiate(context, served)?;
+    if view.accept.form != Form::Table {
+        return Ok(respond::typed(StatusCode::OK, &scale, context.accept_plain()?));
+    }
+    let mut metadata = Value::object();
+    metadata.set("resourceVersion", scale.str_at("metadata.resourceVersion"));
+    let table = view.table_of(&SCALE, vec![scale], metadata);
+    Ok(respond::document(StatusCode::OK, table, view.accept.encoding.media_type()))
 }
 
 /// The scale of a workload.
