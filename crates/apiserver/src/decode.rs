@@ -2,6 +2,8 @@
 //!
 //! Upstream: `apiserver/pkg/endpoints/handlers/create.go`, `rest.go` (`transformDecodeError`).
 
+mod given;
+
 use api::codec::json::Duplicates;
 use api::codec::yaml;
 use api::codec::{json, protobuf};
@@ -12,6 +14,7 @@ use api::status::Status;
 use api::value::Value;
 use bytes::Bytes;
 
+use self::given::Given;
 use crate::context::Context;
 use crate::request::Encoding;
 use crate::request::options::FieldValidation;
@@ -43,6 +46,10 @@ impl<'a> Expected<'a> {
             .ok_or_else(|| Status::internal(format!("no schema for {group}/{version} {kind}")))?;
         Ok(Expected { api_version: crate::served::api_version(group, version), kind, schema: (schema::builtin(), id) })
     }
+
+    fn group_version(&self) -> (&str, &str) {
+        self.api_version.split_once('/').unwrap_or(("", &self.api_version))
+    }
 }
 
 /// Decodes a body; unknown and duplicate fields are met as the request says.
@@ -56,21 +63,28 @@ pub fn body(
     validation: FieldValidation,
 ) -> Result<Value, Status> {
     let encoding = Encoding::of_body(context.content_type())?;
-    let (tree, duplicates) = parse(encoding, body, expected)?;
-    let given = TypeMeta::of(&tree);
-    tree_of(context, tree, &duplicates, expected, validation)
-        .map_err(|why| match given.kind.is_empty() {
-            false => Status::bad_request(format!(
-                "{} in version \"{}\" cannot be handled as a {}: {why}",
-                given.kind, given.version, expected.kind
-            )),
-            true => Status::bad_request(format!(
-                "the object provided is unrecognized (must be of type {}): {why} ({})",
-                expected.kind,
-                summary(body)
-            )),
-        })?
-        .check(expected, &given)
+    let unrecognized = |why: String| {
+        let kind = expected.kind;
+        let summary = summary(body);
+        Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
+    };
+    let (tree, duplicates) = parse(encoding, body, expected).map_err(unrecognized)?;
+    let given = Given::of(&tree, expected).map_err(unrecognized)?;
+    let unfit = |why: String| {
+        let Given { kind, version, .. } = &given;
+        Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.kind))
+    };
+    given.check(expected, &String::from_utf8_lossy(body)).map_err(unfit)?;
+    let Typed(mut value) = tree_of(context, tree, &duplicates, expected, validation).map_err(unfit)?;
+    if given.api_version() != expected.api_version {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({}) does not match the expected API version ({})",
+            given.api_version(),
+            expected.api_version
+        )));
+    }
+    set_type(&mut value, expected);
+    Ok(value)
 }
 
 /// Brings a tree (a patch's result, for instance) into the schema's shape and gives it defaults.
@@ -109,29 +123,6 @@ pub fn reset_owners(tree: &mut Value) {
 /// A tree whose fields all have their types.
 pub struct Typed(pub Value);
 
-// === impl Typed ===
-
-impl Typed {
-    /// Fills in kind and version where the client left them out, and refuses foreign ones.
-    fn check(self, expected: &Expected<'_>, given: &TypeMeta) -> Result<Value, Status> {
-        let Typed(mut value) = self;
-        if !given.api_version.is_empty() && given.api_version != expected.api_version {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({}) does not match the expected API version ({})",
-                given.api_version, expected.api_version
-            )));
-        }
-        if !given.kind.is_empty() && given.kind != expected.kind {
-            return Err(Status::bad_request(format!(
-                "{} in version \"{}\" cannot be handled as a {}: no kind \"{}\" is registered for this resource",
-                given.kind, given.version, expected.kind, given.kind
-            )));
-        }
-        set_type(&mut value, expected);
-        Ok(value)
-    }
-}
-
 /// Sets kind and version, at the front where they are missing.
 pub fn set_type(value: &mut Value, expected: &Expected<'_>) {
     let fields = value.make_object();
@@ -150,47 +141,20 @@ pub fn apply_defaults(value: &mut Value, served: &Served) {
     (served.rules().defaults)(value);
 }
 
-struct TypeMeta {
-    api_version: String,
-    version: String,
-    kind: String,
-}
-
-// === impl TypeMeta ===
-
-impl TypeMeta {
-    fn of(tree: &Value) -> TypeMeta {
-        let api_version = tree.str_at("apiVersion").to_owned();
-        let version = api_version.rsplit('/').next().unwrap_or_default().to_owned();
-        TypeMeta { api_version, version, kind: tree.str_at("kind").to_owned() }
-    }
-}
-
 /// The tree, and messages about duplicate fields.
-fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(Value, Duplicates), Status> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {error} ({})",
-            expected.kind,
-            summary(body)
-        ))
-    };
+fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(Value, Duplicates), String> {
     match encoding {
-        Encoding::Json => {
-            json::parse_strict(body).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| unreadable(&error))
-        }
+        Encoding::Json => json::parse_strict(body)
+            .map(|parsed| (parsed.value, parsed.duplicates))
+            .map_err(|error| format!("couldn't get version/kind; json parse error: {error}")),
         Encoding::Yaml => {
-            yaml::parse_strict(body).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| unreadable(&error))
+            yaml::parse_strict(body).map(|parsed| (parsed.value, parsed.duplicates)).map_err(|error| error.to_string())
         }
         Encoding::Protobuf => {
             let (schema, id) = expected.schema;
-            protobuf::decode(schema, id, body).map(|tree| (tree, Duplicates::default())).map_err(|error| {
-                Status::bad_request(format!(
-                    "the object provided is unrecognized (must be of type {}): {error} ({})",
-                    expected.kind,
-                    summary(body)
-                ))
-            })
+            protobuf::decode(schema, id, body)
+                .map(|tree| (tree, Duplicates::default()))
+                .map_err(|error| error.to_string())
         }
     }
 }
