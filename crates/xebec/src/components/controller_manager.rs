@@ -81,6 +81,8 @@ struct Concurrency {
     #[arg(long, default_value_t = 5)]
     concurrent_rc_syncs: usize,
     #[arg(long, default_value_t = 5)]
+    concurrent_resource_quota_syncs: usize,
+    #[arg(long, default_value_t = 5)]
     concurrent_statefulset_syncs: usize,
     #[arg(long, default_value_t = 5)]
     concurrent_service_endpoint_syncs: usize,
@@ -148,6 +150,7 @@ fn config(options: &ControllerManagerOptions) -> Result<controllers::Config, Err
         namespaces: workers.concurrent_namespace_syncs,
         replicasets: workers.concurrent_replicaset_syncs,
         replication_controllers: workers.concurrent_rc_syncs,
+        resource_quotas: workers.concurrent_resource_quota_syncs,
         statefulsets: workers.concurrent_statefulset_syncs,
         services: workers.concurrent_service_endpoint_syncs,
         cluster_cidrs: if options.allocate_node_cidrs { cluster_cidrs } else { Vec::new() },
