@@ -37,6 +37,15 @@ pub fn returns_deleted_object(served: &Served) -> bool {
     RETURN_DELETED_OBJECT.contains(&(served.group(), served.plural()))
 }
 
+/// What a client is told that deletes without saying what becomes of the dependents. Upstream's storage of jobs.
+pub fn warning(served: &Served, options: &DeleteOptions) -> Option<&'static str> {
+    let is_job = (served.group(), served.plural()) == ("batch", "jobs");
+    (is_job && options.propagation.is_none()).then_some(
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+         or set propagationPolicy=Orphan to suppress this warning",
+    )
+}
+
 /// How this object, in the stored version, may be deleted.
 pub fn of(served: &Served, object: &Value, options: &DeleteOptions) -> Policy {
     Policy {

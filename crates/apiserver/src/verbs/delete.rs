@@ -27,14 +27,12 @@ use crate::respond;
 use crate::selection::Selection;
 use crate::served::Served;
 
-/// Attempts before a conflict without precondition is given up.
-const ATTEMPTS_MAX: usize = 16;
 /// Deletions of a collection under way at once; they share their commits' syncs.
 const COLLECTION_PARALLEL: usize = 64;
 
 /// Answers a delete request.
 pub async fn delete(api: &Api, context: &Context, served: &Served, body: Bytes) -> Result<Response<Body>, Status> {
-    let options = options(context, &body)?;
+    let options = options(context, served, &body)?;
     let info = &context.info;
     let (outcome, gone) = remove(api, context, served, &info.namespace, &info.name, &options).await?;
     // Deletion that goes on later is accepted; what is gone is reported by a Status, but pods by themselves.
@@ -111,7 +109,7 @@ pub async fn remove(
     };
     api.store.barrier().await.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut current = api.store.get(&key);
-    for _ in 0..ATTEMPTS_MAX {
+    for _ in 0..super::write::ATTEMPTS_MAX {
         let entry = current.ok_or_else(|| Status::not_found(of, name))?;
         let old = View::internal(served, context.now).tree(&entry, entry.mod_revision)?;
         let old = served.stored_of(old)?;
@@ -142,7 +140,7 @@ pub async fn delete_collection(
     served: &Served,
     body: Bytes,
 ) -> Result<Response<Body>, Status> {
-    let delete_options = options(context, &body)?;
+    let delete_options = options(context, served, &body)?;
     let list_options = ListOptions::parse(&context.query)?;
     let selection = Selection::parse(context, served, &list_options)?;
     let page = list::read(api, served, &list_options, &selection).await?;
@@ -172,8 +170,17 @@ fn remove_listed<'f>(
     })
 }
 
+/// A request's options; warns of what they leave open.
+fn options(context: &Context, served: &Served, body: &Bytes) -> Result<DeleteOptions, Status> {
+    let options = read_options(context, body)?;
+    if let Some(warning) = policy::warning(served, &options) {
+        context.warn(warning.to_owned());
+    }
+    Ok(options)
+}
+
 /// Options from a body, JSON, YAML or protobuf, or from the query.
-fn options(context: &Context, body: &Bytes) -> Result<DeleteOptions, Status> {
+fn read_options(context: &Context, body: &Bytes) -> Result<DeleteOptions, Status> {
     if body.is_empty() {
         return DeleteOptions::parse(&context.query, None);
     }

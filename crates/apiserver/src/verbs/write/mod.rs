@@ -30,7 +30,7 @@ use crate::served::Served;
 
 /// Attempts of a write before its conflict reaches the client. Each time somebody else was faster, so it is much more
 /// than there are writers of one object at a time; upstream knows no limit but the request's time.
-const ATTEMPTS_MAX: usize = 1024;
+pub const ATTEMPTS_MAX: usize = 1024;
 /// Upstream's `maxNameGenerationCreateAttempts`.
 const GENERATED_NAMES_MAX: usize = 8;
 
