@@ -13,6 +13,8 @@ pub struct Lines {
     errors: Option<bool>,
     /// Bytes that may still be given.
     left: u64,
+    /// Records that may still be given: what is written meanwhile is none of the last ones asked for.
+    records_left: u64,
     /// A record whose end has not come yet.
     rest: Vec<u8>,
     /// The last record given went on.
@@ -32,6 +34,7 @@ impl Lines {
             since: options.since,
             errors: options.errors,
             left: options.limit_bytes.unwrap_or(u64::MAX),
+            records_left: options.tail_lines.filter(|_| !options.follow).unwrap_or(u64::MAX),
             rest: Vec::new(),
             within: false,
         }
@@ -39,7 +42,7 @@ impl Lines {
 
     /// Whether all that may be given was given.
     pub fn is_over(&self) -> bool {
-        self.left == 0
+        self.left == 0 || self.records_left == 0
     }
 
     /// The text in the next piece of the file.
@@ -72,7 +75,11 @@ impl Lines {
     }
 
     fn record(&mut self, line: &[u8], out: &mut Vec<u8>) {
+        if self.is_over() {
+            return;
+        }
         let Some(record) = logs::parse(line) else { return };
+        self.records_left -= 1;
         if self.errors.is_some_and(|errors| errors != record.is_error) || self.is_old(record.time) {
             return;
         }
@@ -129,6 +136,8 @@ mod tests {
     #[case::errors(Options { errors: Some(true), ..Options::default() }, "three\n")]
     #[case::others(Options { errors: Some(false), ..Options::default() }, "one\ntwo\n")]
     #[case::since(Options { since: "2026-01-01T00:00:02Z".parse().ok(), ..Options::default() }, "two\n")]
+    #[case::no_more_than_asked_for(Options { tail_lines: Some(2), ..Options::default() }, "one\ntw")]
+    #[case::all_that_follow(Options { tail_lines: Some(1), follow: true, ..Options::default() }, "one\ntwo\nthree\n")]
     #[case::limit(Options { limit_bytes: Some(6), ..Options::default() }, "one\ntw")]
     fn texts(#[case] options: Options, #[case] expected: &str) {
         assert_eq!(all(&options, &[LOG.as_bytes()]), expected);
