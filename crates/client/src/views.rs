@@ -181,6 +181,7 @@ kinds! {
     batch::v1::CronJob => CRON_JOBS;
     batch::v1::Job => JOBS;
     certificates::v1::CertificateSigningRequest => CERTIFICATE_SIGNING_REQUESTS;
+    certificates::v1::PodCertificateRequest => POD_CERTIFICATE_REQUESTS;
     coordination::v1::Lease => LEASES;
     discovery::v1::EndpointSlice => ENDPOINT_SLICES;
     networking::v1::IPAddress => IP_ADDRESSES;
