@@ -10,6 +10,7 @@
 //! kubelets on one machine comes from [`config::Config`].
 #![forbid(unsafe_code)]
 
+pub mod certificates;
 pub mod cgroups;
 pub mod config;
 pub mod cri;

@@ -2,6 +2,7 @@
 //! volume claims.
 
 mod api;
+pub mod pem;
 mod tokens;
 
 use std::sync::Arc;
@@ -43,10 +44,10 @@ pub trait Objects: Send + Sync {
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> Answer<'a, Arc<Secret>>;
     /// A new token of a service account, bound to a pod.
     fn token<'a>(&'a self, key: &'a TokenKey) -> Answer<'a, Token>;
-    /// The certificates of a trust bundle by name, PEM.
+    /// The text of a trust bundle by name, PEM.
     fn trust_bundle<'a>(&'a self, name: &'a str) -> Answer<'a, String>;
-    /// The certificates of all trust bundles of a signer that have these labels (`a=b,c in (d)`), PEM.
-    fn signer_bundles<'a>(&'a self, signer: &'a str, labels: &'a str) -> Answer<'a, String>;
+    /// The texts of all trust bundles of a signer that have these labels (`a=b,c in (d)`; empty means any), PEM.
+    fn signer_bundles<'a>(&'a self, signer: &'a str, labels: &'a str) -> Answer<'a, Vec<String>>;
     /// A volume claim and the volume it is bound to.
     fn claim<'a>(&'a self, namespace: &'a str, name: &'a str) -> Answer<'a, (PersistentVolumeClaim, PersistentVolume)>;
 }

@@ -3,11 +3,15 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use client::{Client, EventRecorder, EventType, Informers, Kind, Selection, resources, time::Given};
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::{
+    certificates::v1::PodCertificateRequest,
+    core::v1::{Node, Pod, Service},
+};
 use parking_lot::{Mutex, RwLock};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    certificates::{ApiSigners, PodCertificates},
     cgroups::{Cgroups, Hierarchies, Limits, Version},
     config::Config,
     cri::{self, Runtime, v1},
@@ -148,6 +152,7 @@ async fn build(
     let nodes = informers.view::<Node>(&resources::NODES, here("metadata.name"));
     let services =
         informers.view::<Service>(&Service::RESOURCE, Selection { keep_bytes: false, ..Selection::default() });
+    let requests = informers.view::<PodCertificateRequest>(&PodCertificateRequest::RESOURCE, here("spec.nodeName"));
     informers.start(stop);
     let recorder = EventRecorder::new(client.clone(), "kubelet", &config.node_name, given.clone(), stop.clone());
     let events = Events::new(recorder);
@@ -164,9 +169,26 @@ async fn build(
         now.clone(),
         stop.clone(),
     );
+    let signers = ApiSigners {
+        client: client.clone(),
+        requests: requests.clone(),
+        nodes: nodes.clone(),
+        node_name: config.node_name.clone(),
+    };
+    let woken = workers.clone();
+    let certificates =
+        PodCertificates::new(Arc::new(signers), events.clone(), given.clone(), move |uid| woken.wake(uid));
+    let certificates = Arc::new(certificates);
+    let told = Arc::downgrade(&certificates);
+    requests.subscribe(move |event| {
+        if let Some(certificates) = told.upgrade() {
+            certificates.seen(&event.object().view);
+        }
+    });
+    tokio::spawn(certificates.clone().run(stop.clone()));
     let parallel = if config.serialize_image_pulls { Some(1) } else { config.max_parallel_image_pulls };
     Ok(Arc::new(Kubelet {
-        volumes: Volumes::new(&config.root_dir, Arc::new(ApiObjects(client.clone()))),
+        volumes: Volumes::new(&config.root_dir, Arc::new(ApiObjects(client.clone())), certificates),
         images: Images::new(runtime.clone(), parallel),
         allocations: Allocations::load(&config.root_dir),
         user_namespaces: UserNamespaces::load(&config.root_dir, config.max_pods),

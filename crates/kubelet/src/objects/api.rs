@@ -66,15 +66,15 @@ impl Objects for ApiObjects {
         Box::pin(async move {
             match self.0.all(&resources::CLUSTER_TRUST_BUNDLES).get(name).await {
                 Ok(answer) => Ok(bundle(answer.bytes())),
-                Err(error) if error.is_not_found() => {
-                    Err(ObjectError::NotFound(format!("clustertrustbundle {name:?} not found")))
-                }
+                Err(error) if error.is_not_found() => Err(ObjectError::NotFound(format!(
+                    "while getting ClusterTrustBundle: clustertrustbundle.certificates.k8s.io {name:?} not found"
+                ))),
                 Err(error) => Err(other(error)),
             }
         })
     }
 
-    fn signer_bundles<'a>(&'a self, signer: &'a str, labels: &'a str) -> Answer<'a, String> {
+    fn signer_bundles<'a>(&'a self, signer: &'a str, labels: &'a str) -> Answer<'a, Vec<String>> {
         Box::pin(async move {
             let params = ListParams {
                 label_selector: labels.to_owned(),
@@ -82,15 +82,7 @@ impl Objects for ApiObjects {
                 ..ListParams::default()
             };
             let list = self.0.all(&resources::CLUSTER_TRUST_BUNDLES).list_all(&params).await.map_err(other)?;
-            if list.items.is_empty() {
-                let message = format!("no trust bundle of the signer {signer:?} with the labels {labels:?}");
-                return Err(ObjectError::NotFound(message));
-            }
-            let mut certificates: Vec<String> =
-                list.items.iter().flat_map(|item| certificates(&bundle(item))).collect();
-            certificates.sort();
-            certificates.dedup();
-            Ok(certificates.concat())
+            Ok(list.items.iter().map(|item| bundle(item)).collect())
         })
     }
 
@@ -113,13 +105,4 @@ impl Objects for ApiObjects {
 fn bundle(object: &[u8]) -> String {
     let object: Value = serde_json::from_slice(object).unwrap_or_default();
     object["spec"]["trustBundle"].as_str().unwrap_or_default().to_owned()
-}
-
-/// The blocks of a PEM text.
-fn certificates(pem: &str) -> Vec<String> {
-    const END: &str = "-----END CERTIFICATE-----";
-    pem.split_inclusive(END)
-        .filter_map(|part| part.find("-----BEGIN").map(|at| format!("{}\n", &part[at..])))
-        .filter(|block| block.contains(END))
-        .collect()
 }

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod ownership;
 pub mod payload;
 pub mod subpath;
+pub mod trust_anchors;
 
 use std::{
     fs, io,
@@ -20,6 +21,7 @@ use std::{
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 
 use crate::{
+    certificates::PodCertificates,
     objects::{Objects, Tokens},
     pod::PodExt,
     quantity::Quantity,
@@ -32,6 +34,7 @@ pub struct Volumes {
     root: PathBuf,
     objects: Arc<dyn Objects>,
     tokens: Tokens,
+    certificates: Arc<PodCertificates>,
 }
 
 /// A volume that could not be set up.
@@ -59,8 +62,8 @@ enum Place {
 
 impl Volumes {
     /// For the node whose directory is `root`.
-    pub fn new(root: &Path, objects: Arc<dyn Objects>) -> Self {
-        Volumes { root: root.to_owned(), objects, tokens: Tokens::default() }
+    pub fn new(root: &Path, objects: Arc<dyn Objects>, certificates: Arc<PodCertificates>) -> Self {
+        Volumes { root: root.to_owned(), objects, tokens: Tokens::default(), certificates }
     }
 
     /// Where config maps and the like are read.
@@ -106,7 +109,13 @@ impl Volumes {
     /// # Errors
     /// Every volume that could not be, and why.
     pub async fn mount(&self, pod: &Pod, node: fields::Node<'_>, now: jiff::Timestamp) -> Result<(), Vec<MountError>> {
-        let sources = payload::Sources { objects: &*self.objects, tokens: &self.tokens, node, now: now.as_second() };
+        let sources = payload::Sources {
+            objects: &*self.objects,
+            tokens: &self.tokens,
+            certificates: &self.certificates,
+            node,
+            now: now.as_second(),
+        };
         let mut errors = Vec::new();
         for volume in volumes(pod) {
             if let Err(message) = self.mount_one(pod, volume, &sources, now).await {
@@ -156,7 +165,7 @@ impl Volumes {
         } else if let Some(source) = &volume.downward_api {
             ("downward-api", true, sources.downward(pod, source.items.as_ref(), mode(source.default_mode))?)
         } else if let Some(source) = &volume.projected {
-            ("projected", true, sources.projected(pod, source).await?)
+            ("projected", true, sources.projected(pod, &volume.name, source).await?)
         } else if volume.image.is_some() {
             return Ok(());
         } else {
@@ -219,6 +228,7 @@ impl Volumes {
             remove_tree(&pod_dir.join("volumes"))?;
         }
         self.tokens.forget(uid);
+        self.certificates.forget(uid);
         Ok(())
     }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    ClusterTrustBundleProjection, DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource,
+    DownwardAPIVolumeFile, KeyToPath, Pod, PodCertificateProjection, ProjectedVolumeSource,
     ServiceAccountTokenProjection,
 };
 
-use super::atomic::{File, Files};
+use super::{
+    atomic::{File, Files},
+    trust_anchors,
+};
 use crate::{
+    certificates::PodCertificates,
     objects::{ObjectError, Objects, TokenKey, Tokens},
     pod::PodExt,
     runtime::fields,
@@ -25,6 +29,8 @@ pub struct Sources<'a> {
     pub objects: &'a dyn Objects,
     /// Tokens that still last.
     pub tokens: &'a Tokens,
+    /// Certificates that were issued.
+    pub certificates: &'a PodCertificates,
     /// What the node knows.
     pub node: fields::Node<'a>,
     /// Seconds since 1970.
@@ -132,10 +138,10 @@ impl Sources<'_> {
     ///
     /// # Errors
     /// What every source that fails says.
-    pub async fn projected(&self, pod: &Pod, source: &ProjectedVolumeSource) -> Result<Files, String> {
+    pub async fn projected(&self, pod: &Pod, volume: &str, source: &ProjectedVolumeSource) -> Result<Files, String> {
         let mode = source.default_mode.unwrap_or(MODE_DEFAULT);
         let (mut files, mut errors) = (Files::new(), Vec::new());
-        for part in source.sources.iter().flatten() {
+        for (index, part) in source.sources.iter().flatten().enumerate() {
             let namespace = pod.namespace();
             let result = if let Some(own) = &part.secret {
                 self.secret(namespace, &own.name, own.items.as_ref(), mode, own.optional == Some(true)).await
@@ -146,9 +152,13 @@ impl Sources<'_> {
             } else if let Some(own) = &part.service_account_token {
                 self.token(pod, own, mode).await
             } else if let Some(own) = &part.cluster_trust_bundle {
-                self.trust_bundle(own, mode).await
+                trust_anchors::read(self.objects, own)
+                    .await
+                    .map(|text| Files::from([(own.path.clone(), credential(pod, text.into_bytes(), mode))]))
+            } else if let Some(own) = &part.pod_certificate {
+                self.certificate(pod, (volume, index), own, mode)
             } else {
-                Err("a projected volume's source of this kind is not supported".into())
+                Ok(Files::new())
             };
             match result {
                 Ok(more) => files.extend(more),
@@ -173,30 +183,35 @@ impl Sources<'_> {
             pod_uid: pod.uid().to_owned(),
         };
         let token = self.tokens.get(self.objects, key, self.now).await.map_err(|error| error.to_string())?;
-        let owner = common_user(pod);
-        let group = spec.security_context.as_ref().and_then(|own| own.fs_group);
-        // With a group its ownership change makes it readable for the group.
-        let mode = if owner.is_some() || group.is_some() { 0o600 } else { mode };
-        let mode = u32::try_from(mode).unwrap_or(0o600);
-        Ok(Files::from([(own.path.clone(), File { data: token.into_bytes(), mode, owner })]))
+        Ok(Files::from([(own.path.clone(), credential(pod, token.into_bytes(), mode))]))
     }
 
-    async fn trust_bundle(&self, own: &ClusterTrustBundleProjection, mode: i32) -> Result<Files, String> {
-        let answer = if let Some(name) = &own.name {
-            self.objects.trust_bundle(name).await
-        } else {
-            let signer = own.signer_name.as_deref().unwrap_or_default();
-            let labels = own.label_selector.as_ref().map(selector_text).unwrap_or_default();
-            self.objects.signer_bundles(signer, &labels).await
-        };
-        let pem = match answer {
-            Ok(pem) => pem,
-            Err(ObjectError::NotFound(_)) if own.optional == Some(true) => String::new(),
-            Err(error) => return Err(error.to_string()),
-        };
-        let mode = u32::try_from(mode).unwrap_or(0o644);
-        Ok(Files::from([(own.path.clone(), File { data: pem.into_bytes(), mode, owner: None })]))
+    fn certificate(
+        &self,
+        pod: &Pod,
+        (volume, index): (&str, usize),
+        own: &PodCertificateProjection,
+        mode: i32,
+    ) -> Result<Files, String> {
+        let bundle = self.certificates.bundle(pod, volume, index, own)?;
+        let both = format!("{}{}", bundle.key, bundle.chain);
+        let parts = [
+            (&own.credential_bundle_path, both),
+            (&own.key_path, bundle.key),
+            (&own.certificate_chain_path, bundle.chain),
+        ];
+        let named =
+            parts.into_iter().filter_map(|(path, text)| Some((path.clone().filter(|path| !path.is_empty())?, text)));
+        Ok(named.map(|(path, text)| (path, credential(pod, text.into_bytes(), mode))).collect())
     }
+}
+
+/// A file for the pod's users only, where it is known who they are; with a group, its ownership change lets that in.
+fn credential(pod: &Pod, data: Vec<u8>, mode: i32) -> File {
+    let owner = common_user(pod);
+    let group = crate::pod::spec(pod).security_context.as_ref().and_then(|own| own.fs_group);
+    let mode = if owner.is_some() || group.is_some() { 0o600 } else { mode };
+    File { data, mode: u32::try_from(mode).unwrap_or(0o600), owner }
 }
 
 /// The user whom all containers run as, if it is one and said. Upstream: `FsUserFrom`.
@@ -209,18 +224,4 @@ fn common_user(pod: &Pod) -> Option<u32> {
         .map(|container| container.security_context.as_ref().and_then(|own| own.run_as_user).or(of_pod));
     let first = users.next()??;
     users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
-}
-
-fn selector_text(selector: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector) -> String {
-    let equal = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}={value}"));
-    let others = selector.match_expressions.iter().flatten().map(|rule| {
-        let values = rule.values.as_deref().unwrap_or_default().join(",");
-        match rule.operator.as_str() {
-            "In" => format!("{} in ({values})", rule.key),
-            "NotIn" => format!("{} notin ({values})", rule.key),
-            "Exists" => rule.key.clone(),
-            _ => format!("!{}", rule.key),
-        }
-    });
-    equal.chain(others).collect::<Vec<_>>().join(",")
 }
