@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import masks
 import requests
@@ -62,6 +63,7 @@ def discovery(server):
 
 def main():
     ours, theirs = Side(sys.argv[1]), Side(sys.argv[2])
+    both = ThreadPoolExecutor(2)
     with open(sys.argv[3]) as lines:
         accepted = [re.compile(line.split("\t")[0]) for line in lines if line.strip() and not line.startswith("#")]
     only = re.compile(sys.argv[4]) if len(sys.argv) > 4 else None
@@ -70,7 +72,8 @@ def main():
         if only and label != "set-up" and not only.search(label):
             continue
         count += 1
-        for path, one, other in masks.differences(ours.send(*request), theirs.send(*request)):
+        answers = both.map(lambda side: side.send(*request), (ours, theirs))
+        for path, one, other in masks.differences(*answers):
             if any(pattern.search(f"{label}{path}") for pattern in accepted):
                 tolerated += 1
                 continue

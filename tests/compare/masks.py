@@ -113,7 +113,8 @@ def body(content_type, data):
         # A document, whether indented or not; or a stream of events, one a line.
         for parts in ([data], data.strip().split(b"\n")):
             try:
-                return [mask(json.loads(part)) for part in parts]
+                read = [mask(json.loads(part)) for part in parts]
+                return read if len(read) > 1 else read[0]
             except ValueError:
                 continue
     return text(data.decode(errors="replace"))

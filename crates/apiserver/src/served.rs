@@ -72,6 +72,15 @@ impl Served {
         api_version(self.group(), self.version())
     }
 
+    /// What upstream calls objects of this kind in messages: package and type.
+    pub fn go_type(&self) -> String {
+        let package = match self.group() {
+            "" | "events.k8s.io" => "core",
+            group => group.split('.').next().unwrap_or_default(),
+        };
+        format!("*{package}.{}", self.kind())
+    }
+
     pub fn group_resource(&self) -> GroupResource<'_> {
         GroupResource { group: self.group(), resource: self.plural() }
     }

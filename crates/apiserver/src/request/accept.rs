@@ -2,7 +2,7 @@
 //!
 //! Upstream: `k8s.io/apiserver/pkg/endpoints/handlers/negotiation`.
 
-use api::status::Status;
+use api::status::{Details, Status};
 
 /// A wire encoding of API objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub struct Accept {
     pub form: Form,
     /// `pretty=1`, or a browser's or curl's `?pretty`.
     pub pretty: bool,
+    /// Where partial metadata was asked for: whether as a list's.
+    pub of_list: Option<bool>,
 }
 
 const MEDIA_TYPES: [(&str, Encoding); 3] = [
@@ -115,9 +117,38 @@ impl Accept {
             .filter_map(Clause::accept)
             .find(is_served)
             .map(|accept| Accept { pretty: pretty || accept.pretty, ..accept })
-            .ok_or_else(|| {
-                Status::not_acceptable(format!("only the following media types are accepted: {}", media_types()))
+            .ok_or_else(|| match clauses.iter().any(|clause| clause.names_a_type()) {
+                true => {
+                    Status::not_acceptable(format!("only the following media types are accepted: {}", media_types()))
+                }
+                // Upstream's router has found no route for it.
+                false => Status {
+                    details: Some(Details::default()),
+                    ..Status::not_acceptable(format!(
+                        "406: Not Acceptable\n\nAvailable representations: {}",
+                        media_types()
+                    ))
+                },
             })
+    }
+
+    /// Refuses the partial metadata of a list for one object, and the other way round. `go_type` is what upstream
+    /// calls the object.
+    ///
+    /// # Errors
+    /// 406 in upstream's words.
+    pub fn check_list(&self, is_list: bool, go_type: impl FnOnce() -> String) -> Result<(), Status> {
+        match (self.of_list, is_list) {
+            (Some(false), true) => Err(Status::not_acceptable(format!(
+                "you requested PartialObjectMetadata, but the requested object is a list ({})",
+                go_type()
+            ))),
+            (Some(true), false) => Err(Status::not_acceptable(format!(
+                "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+                go_type()
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -144,6 +175,11 @@ impl<'h> Clause<'h> {
         self.parameters.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
 
+    /// Whether it names an encoding that the server has, in whatever form.
+    fn names_a_type(&self) -> bool {
+        self.media_type == "*/*" || MEDIA_TYPES.iter().any(|(known, _)| *known == self.media_type)
+    }
+
     /// What this clause asks for, if the server has it.
     fn accept(&self) -> Option<Accept> {
         let encoding = match self.media_type {
@@ -165,7 +201,8 @@ impl<'h> Clause<'h> {
         };
         // Tables have no protobuf form upstream either: the client's next clause is taken.
         let served = !(form == Form::Table && encoding == Encoding::Protobuf);
-        served.then_some(Accept { encoding, form, pretty: self.parameter("pretty") == Some("1") })
+        let of_list = (form == Form::Metadata).then(|| self.parameter("as") == Some("PartialObjectMetadataList"));
+        served.then_some(Accept { encoding, form, pretty: self.parameter("pretty") == Some("1"), of_list })
     }
 }
 
@@ -202,7 +239,17 @@ mod tests {
     fn refuses_what_it_does_not_speak() {
         let refused = Accept::negotiate(Some("text/css"), false).unwrap_err();
         assert_eq!(refused.code, 406);
+        assert!(refused.message.starts_with("406: Not Acceptable\n\nAvailable representations: application/json, "));
+        let refused = Accept::negotiate(Some("application/json;as=Other;g=meta.k8s.io;v=v1"), false).unwrap_err();
         assert!(refused.message.starts_with("only the following media types are accepted: application/json"));
+        let partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+        let accept = Accept::negotiate(Some(partial), false).unwrap();
+        let refused = accept.check_list(true, || "*core.PodList".to_owned()).unwrap_err();
+        assert_eq!(
+            refused.message,
+            "you requested PartialObjectMetadata, but the requested object is a list (*core.PodList)"
+        );
+        assert!(accept.check_list(false, String::new).is_ok());
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
         assert_eq!(Accept::negotiate_plain(Some(table), false).unwrap_err().code, 406);
         let either = format!("{table},application/yaml");

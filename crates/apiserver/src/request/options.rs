@@ -239,7 +239,7 @@ fn check_list_options(
                 errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
             }
             if !matches!(matching, "Exact" | "NotOlderThan") {
-                errors.not_supported(&path, matching, &["", "Exact", "NotOlderThan"]);
+                errors.not_supported(&path, matching, &["Exact", "NotOlderThan", ""]);
             }
             if matching == "Exact" && version == "0" {
                 errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");

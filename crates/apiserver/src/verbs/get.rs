@@ -19,6 +19,7 @@ pub async fn get(api: &Api, context: &Context, served: &Served) -> Result<Respon
     let view = View::negotiate(context, served)?;
     let version = context.query.get("resourceVersion").unwrap_or_default();
     let entry = read(api, served, &context.info.namespace, &context.info.name, version).await?;
+    view.accept.check_list(false, || served.go_type())?;
     let bytes = view.object(&entry, entry.mod_revision)?;
     Ok(respond::document(StatusCode::OK, bytes, view.accept.encoding.media_type()))
 }

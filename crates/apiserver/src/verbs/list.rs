@@ -49,6 +49,7 @@ pub async fn list(api: &Api, context: &Context, served: &Served) -> Result<Respo
     let view = View::negotiate(context, served)?;
     let selection = Selection::parse(context, served, &options)?;
     let page = read(api, served, &options, &selection).await?;
+    view.accept.check_list(true, || format!("{}List", served.go_type()))?;
     respond(view, page)
 }
 
