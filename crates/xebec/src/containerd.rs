@@ -5,14 +5,17 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
+use client::{Backoff, Chance};
 use kubelet::cri::{Runtime, v1};
 use kubelet::images::archive::{self, ImageSource};
 use kubelet::images::pause;
 use kubelet::runtime::containerd::{self, Options, major_version};
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::commands::Error;
 use crate::machine::{DEFAULT_DATA_DIR, Machine};
@@ -35,6 +38,9 @@ const PROGRAM: &str = "containerd";
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 /// Between two looks at a socket that is not there yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Waits before one that has ended is started again.
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// The endpoint of a running containerd, started if there is none at our socket.
 ///
@@ -67,6 +73,38 @@ pub async fn ensure(machine: &Machine, handlers: &[String]) -> Result<String, Er
         .await
         .map_err(|_| format!("containerd does not answer; its log is {}", dir.join("log").display()))?;
     Ok(endpoint)
+}
+
+/// Starts the private containerd again whenever it ends. Pods run on without it, but nothing can be done with them.
+pub async fn keep(machine: Machine, handlers: Vec<String>, stop: CancellationToken) {
+    let socket = machine.containerd_socket();
+    let keep = async {
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX, Chance::from_os());
+        loop {
+            let since = Instant::now();
+            hung_up(&socket).await;
+            if since.elapsed() > RETRY_MAX {
+                backoff.reset();
+            }
+            backoff.wait().await;
+            // It also hangs up on whoever says nothing for two minutes.
+            if UnixStream::connect(&socket).await.is_ok() {
+                continue;
+            }
+            tracing::warn!("containerd has ended and is started again");
+            if let Err(error) = ensure(&machine, &handlers).await {
+                tracing::error!(%error, "containerd does not start");
+            }
+        }
+    };
+    stop.run_until_cancelled(keep).await;
+}
+
+/// Waits until whoever listens at a socket hangs up or nobody does.
+async fn hung_up(socket: &Path) {
+    let Ok(mut connection) = UnixStream::connect(socket).await else { return };
+    // A server's greeting is of no interest; the end of it is.
+    while connection.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {}
 }
 
 /// Collects the exit of a child that outlives everything that waits for it.
@@ -153,5 +191,24 @@ pub async fn import(socket: &Path, archive: &PathBuf) -> Result<(), Error> {
     match output.status.success() {
         true => Ok(()),
         false => Err(format!("images can't be imported: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_end_of_who_listens_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("s");
+        hung_up(&socket).await;
+        let listener = UnixListener::bind(&socket).unwrap();
+        let mut waiting = std::pin::pin!(hung_up(&socket));
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err(), "it listens");
+        drop(listener.accept().await.unwrap());
+        waiting.await;
     }
 }

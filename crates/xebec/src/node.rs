@@ -58,6 +58,8 @@ impl Node {
             None => {
                 let endpoint = containerd::ensure(&self.machine, &self.options.runtime_handlers).await?;
                 containerd::import_images(&self.machine, &endpoint).await?;
+                let handlers = self.options.runtime_handlers.clone();
+                parts.spawn(containerd::keep(self.machine.clone(), handlers, stop.clone()));
                 endpoint
             }
         };
