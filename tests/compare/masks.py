@@ -7,8 +7,9 @@ import re
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 # Revisions in messages, ages in tables.
-REVISION = re.compile(r"(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: )\d+|(?<=\()\d+ and \d+(?=\))")
+REVISION = re.compile(r"(?<=resourceVersion: \")\d+|(?<=resourceVersion\\\":\\\")\d+|(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: )\d+|(?<=\()\d+ and \d+(?=\))")
 ACCOUNT_VOLUME = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
+PORT = re.compile(r"(?<=192\.0\.2\.1:)\d+")
 AGE = re.compile(r"^(\d+[smhd])+$|^<invalid>$")
 HEADERS_LEFT_OUT = {"date", "content-length", "transfer-encoding", "connection"}
 HEADERS_MASKED = {"audit-id", "x-kubernetes-pf-flowschema-uid", "x-kubernetes-pf-prioritylevel-uid"}
@@ -16,7 +17,7 @@ HEADERS_MASKED = {"audit-id", "x-kubernetes-pf-flowschema-uid", "x-kubernetes-pf
 
 def text(value):
     value = ACCOUNT_VOLUME.sub("kube-api-access-*", value)
-    value = UID.sub("UID", value)
+    value = PORT.sub("PORT", UID.sub("UID", value))
     value = TIME.sub("TIME", value)
     return REVISION.sub("REVISION", value)
 

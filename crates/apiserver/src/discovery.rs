@@ -6,7 +6,7 @@ use api::registry::{Group, Registry, Resource};
 use api::status::Status;
 use api::value::{Map, Value};
 use client::Body;
-use http::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Response, StatusCode};
 use sha2::{Digest, Sha512};
 
@@ -185,6 +185,7 @@ fn aggregated(context: &Context, registry: &Registry, core: bool) -> Result<Resp
         }
     };
     response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(ETAG, tag);
     }
@@ -210,6 +211,7 @@ fn aggregated_group(registry: &Registry, group: &Group) -> Map {
     fields
 }
 
+/// The kind that is answered; group and version are said only where they are not the resource's own, as upstream.
 fn response_kind(group: &str, version: &str, kind: &str) -> Map {
     [("group", group), ("version", version), ("kind", kind)].into_iter().collect()
 }
@@ -217,7 +219,7 @@ fn response_kind(group: &str, version: &str, kind: &str) -> Map {
 fn aggregated_resource(resource: &Resource) -> Map {
     let mut row = Map::new();
     row.insert("resource", resource.plural.clone());
-    row.insert("responseKind", response_kind(&resource.group, &resource.version, &resource.kind));
+    row.insert("responseKind", response_kind("", "", &resource.kind));
     row.insert("scope", if resource.namespaced { "Namespaced" } else { "Cluster" });
     row.insert("singularResource", resource.singular.clone());
     row.insert("verbs", texts(&resource.verbs));
@@ -230,7 +232,8 @@ fn aggregated_resource(resource: &Resource) -> Map {
     let subresources = resource.subresources.iter().map(|sub| {
         let mut row = Map::new();
         row.insert("subresource", sub.name.clone());
-        row.insert("responseKind", response_kind(&sub.kind.group, &sub.kind.version, &sub.kind.kind));
+        let (group, version) = if sub.foreign { (&*sub.kind.group, &*sub.kind.version) } else { ("", "") };
+        row.insert("responseKind", response_kind(group, version, &sub.kind.kind));
         row.insert("verbs", texts(&sub.verbs));
         row
     });

@@ -197,7 +197,13 @@ pub fn respond(view: View, page: Page) -> Result<Response<Body>, Status> {
         (_, encoding) => {
             let mut items = Vec::with_capacity(page.entries.len());
             for entry in &page.entries {
-                items.push(view.tree(entry, entry.mod_revision)?);
+                let mut item = view.tree(entry, entry.mod_revision)?;
+                if view.accept.form == Form::Object {
+                    // The list says it for all.
+                    item.remove("kind");
+                    item.remove("apiVersion");
+                }
+                items.push(item);
             }
             let (kind, version) = list_kind(&view);
             let mut list = Value::object();
