@@ -34,6 +34,8 @@ pub struct ImportOptions {
 /// The image of the demo, and of tests that need a shell.
 pub const DEMO_IMAGE: &str = "localhost/xebec/busybox:1";
 const PROGRAM: &str = "containerd";
+/// All images.
+const IMAGES: v1::ListImagesRequest = v1::ListImagesRequest { filter: None };
 /// How long a new containerd may take to answer.
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 /// Between two looks at a socket that is not there yet.
@@ -49,30 +51,41 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub async fn ensure(machine: &Machine, handlers: &[String]) -> Result<String, Error> {
     let socket = machine.containerd_socket();
     let endpoint = format!("unix://{}", socket.display());
-    if UnixStream::connect(&socket).await.is_ok() {
-        return Ok(endpoint);
+    if UnixStream::connect(&socket).await.is_err() {
+        start(machine, handlers)?;
     }
+    let runtime = Runtime::connect(&endpoint)?;
+    // It listens before it has found its containers.
+    let answers = async {
+        while UnixStream::connect(&socket).await.is_err() || runtime.list_images(IMAGES).await.is_err() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(START_TIME_MAX, answers)
+        .await
+        .map_err(|_| format!("containerd does not answer; its log is {}", log_path(machine).display()))?;
+    Ok(endpoint)
+}
+
+/// Starts a containerd that goes on when this process ends.
+fn start(machine: &Machine, handlers: &[String]) -> Result<(), Error> {
     fs::create_dir_all(machine.run_dir())?;
     let dir = machine.below("containerd");
     fs::create_dir_all(&dir)?;
     let config = dir.join("config.toml");
     fs::write(&config, configuration(machine, handlers)?)?;
-    let log = fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
+    let log = fs::OpenOptions::new().create(true).append(true).open(log_path(machine))?;
     let mut command = Command::new(PROGRAM);
     command.arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     // A group of its own: signals to the server's terminal are not for containers.
     let child = command.process_group(0).spawn().map_err(|error| format!("containerd can't be started: {error}"))?;
     fs::write(machine.below("containerd.pid"), child.id().to_string())?;
     reap(child);
-    let answers = async {
-        while UnixStream::connect(&socket).await.is_err() {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    tokio::time::timeout(START_TIME_MAX, answers)
-        .await
-        .map_err(|_| format!("containerd does not answer; its log is {}", dir.join("log").display()))?;
-    Ok(endpoint)
+    Ok(())
+}
+
+fn log_path(machine: &Machine) -> PathBuf {
+    machine.below("containerd/log")
 }
 
 /// Starts the private containerd again whenever it ends. Pods run on without it, but nothing can be done with them.
@@ -142,7 +155,7 @@ fn configuration(machine: &Machine, handlers: &[String]) -> Result<String, Error
 /// The images can't be packed or imported.
 pub async fn import_images(machine: &Machine, endpoint: &str) -> Result<(), Error> {
     let runtime = Runtime::connect(endpoint)?;
-    let there = runtime.list_images(v1::ListImagesRequest::default()).await?.images;
+    let there = runtime.list_images(IMAGES).await?.images;
     let has = |name: &str| there.iter().any(|image| image.repo_tags.iter().any(|tag| tag == name));
     if has(pause::NAME) && has(DEMO_IMAGE) {
         return Ok(());
