@@ -34,7 +34,6 @@ pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Respon
         discard_body(body).await;
         return no_such_path(info);
     };
-    warn_of_age(context, &served);
     if !info.subresource.is_empty() {
         return subresources::dispatch(api, context, &served, body).await;
     }
@@ -42,6 +41,7 @@ pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Respon
         discard_body(body).await;
         return Err(not_allowed());
     }
+    warn_of_age(context, &served);
     object(api, context, &served, body).await
 }
 
