@@ -32,6 +32,12 @@ pub fn dns1123_label(value: &str) -> Complaints {
 /// A lowercase RFC 1123 subdomain: `example.com`.
 pub fn dns1123_subdomain(value: &str) -> Complaints {
     let mut said = too_long(value, SUBDOMAIN_BYTES_MAX);
+    said.extend(no_subdomain(value));
+    said
+}
+
+fn no_subdomain(value: &str) -> Complaints {
+    let mut said = Vec::new();
     if !is_subdomain(value) {
         said.push(regex(
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must \
@@ -124,14 +130,16 @@ pub fn label_key(value: &str) -> Complaints {
             name
         }
         Some((prefix, name)) => {
-            said.extend(dns1123_subdomain(prefix).into_iter().map(|message| format!("prefix part {message}")));
+            let mut complaints = too_many_bytes(prefix, SUBDOMAIN_BYTES_MAX);
+            complaints.extend(no_subdomain(prefix));
+            said.extend(complaints.into_iter().map(|message| format!("prefix part {message}")));
             name
         }
     };
     if name.is_empty() {
         said.push("name part must be non-empty".to_owned());
     }
-    said.extend(too_long(name, LABEL_BYTES_MAX).into_iter().map(|message| format!("name part {message}")));
+    said.extend(too_many_bytes(name, LABEL_BYTES_MAX).into_iter().map(|message| format!("name part {message}")));
     if !is_label_text(name) {
         said.push(format!("name part {}", regex(MESSAGE, REGEX, EXAMPLES)));
     }
@@ -149,7 +157,7 @@ pub fn prefixed_label_key(value: &str) -> Complaints {
 
 /// A label's value: `MyValue`, possibly empty.
 pub fn label_value(value: &str) -> Complaints {
-    let mut said = too_long(value, LABEL_BYTES_MAX);
+    let mut said = too_many_bytes(value, LABEL_BYTES_MAX);
     if !value.is_empty() && !is_label_text(value) {
         said.push(regex(
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must \
@@ -327,6 +335,11 @@ fn is_lower(b: u8) -> bool {
 }
 
 fn too_long(value: &str, max: usize) -> Complaints {
+    if value.len() <= max { Vec::new() } else { vec![format!("must be no more than {max} characters")] }
+}
+
+/// What upstream says of labels instead: `content.MaxLenError`.
+fn too_many_bytes(value: &str, max: usize) -> Complaints {
     if value.len() <= max { Vec::new() } else { vec![format!("must be no more than {max} bytes")] }
 }
 
@@ -351,7 +364,9 @@ mod tests {
     #[case::label_case(dns1123_label("A"), &["a lowercase RFC 1123 label must consist of lower case alphanumeric \
         characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex \
         used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"])]
-    #[case::label_long(dns1123_label(&"a".repeat(64)), &["must be no more than 63 bytes"])]
+    #[case::label_long(dns1123_label(&"a".repeat(64)), &["must be no more than 63 characters"])]
+    #[case::key_long(label_key(&format!("{}/{}", "a".repeat(254), "b".repeat(64))),
+        &["prefix part must be no more than 253 bytes", "name part must be no more than 63 bytes"])]
     #[case::subdomain(dns1123_subdomain("a.b-c.d"), &[])]
     #[case::rfc1035(dns1035_label("a1"), &[])]
     #[case::key(label_key("example.com/A_b.c"), &[])]

@@ -87,6 +87,21 @@ pub fn body(
     Ok(value)
 }
 
+/// Decodes options that came as a body.
+///
+/// # Errors
+/// 400 in upstream's words, 415 for an unknown content type.
+pub fn options(context: &Context, body: &Bytes, kind: &str) -> Result<Value, Status> {
+    let encoding = Encoding::of_body(context.content_type())?;
+    let schema = crate::served::kind_type("", "v1", kind);
+    let expected = Expected { api_version: "meta.k8s.io/v1".to_owned(), kind, schema };
+    let (tree, _) = parse(encoding, body, &expected).map_err(Status::bad_request)?;
+    Given::of(&tree, &expected).and_then(|given| given.check_kind(kind)).map_err(Status::bad_request)?;
+    tree_of(context, tree, &Duplicates::default(), &expected, FieldValidation::Ignore)
+        .map(|Typed(value)| value)
+        .map_err(Status::bad_request)
+}
+
 /// Brings a tree (a patch's result, for instance) into the schema's shape and gives it defaults.
 ///
 /// # Errors
@@ -105,8 +120,14 @@ pub fn tree_of(
     if reset {
         reset_owners(&mut value);
     }
-    warnings.into_iter().for_each(|one| context.warn(one));
+    warnings.iter().for_each(|one| self::warn(context, one));
     Ok(Typed(value))
+}
+
+/// Warns the client of what is odd about its body; each line of what YAML's decoder says is a warning.
+pub fn warn(context: &Context, said: &str) {
+    let lines = said.strip_prefix("yaml: unmarshal errors:\n").unwrap_or(said);
+    lines.lines().for_each(|line| context.warn(line.trim_start()));
 }
 
 /// Whether a client empties `managedFields`, which is more than leaving it out: Go tells an empty

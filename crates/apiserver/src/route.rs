@@ -1,13 +1,15 @@
 //! Which handler answers a request.
 
+use api::names::path_segment;
 use api::registry::Registry;
 use api::status::{Details, Status};
 use client::Body;
-use http::{Method, Response};
+use http::{Method, Response, StatusCode};
 
 use crate::api::Api;
 use crate::context::{Context, discard_body, read_body};
 use crate::request::RequestInfo;
+use crate::request::query::has_whole_escapes;
 use crate::served::Served;
 use crate::verbs::{create, delete, get, list, patch, update, watch};
 use crate::{discovery, health, openapi, respond, subresources};
@@ -24,6 +26,10 @@ pub fn is_long_running(context: &Context) -> bool {
 /// Answers an authorized request.
 pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Response<Body>, Status> {
     let info = &context.info;
+    if !has_whole_escapes(&info.path) {
+        discard_body(body).await;
+        return Ok(respond::text(StatusCode::BAD_REQUEST, "400 Bad Request"));
+    }
     if !info.is_resource || info.resource.is_empty() {
         discard_body(body).await;
         return other_path(api, context).await;
@@ -37,9 +43,13 @@ pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Respon
     if !info.subresource.is_empty() {
         return subresources::dispatch(api, context, &served, body).await;
     }
-    if !has_method(&served, info) {
+    if !has_method(&served, info) || context.method == Method::HEAD {
         discard_body(body).await;
         return Err(not_allowed());
+    }
+    if let Some(why) = path_segment(&info.name, false).first().filter(|_| !info.name.is_empty()) {
+        discard_body(body).await;
+        return Err(Status::bad_request(format!("Name parameter invalid: {:?}: {why}", info.name)));
     }
     warn_of_age(context, &served);
     object(api, context, &served, body).await
@@ -48,7 +58,9 @@ pub async fn dispatch(api: &Api, context: &Context, body: Body) -> Result<Respon
 /// Whether there is such a path below a resource, whatever the method.
 fn has_path(served: &Served, info: &RequestInfo) -> bool {
     let placed = served.namespaced() || info.namespace.is_empty() || served.plural() == "namespaces";
-    placed && (info.subresource.is_empty() || served.resource().subresource(&info.subresource).is_some())
+    placed
+        && !info.path.trim_end_matches('/').contains("//")
+        && (info.subresource.is_empty() || served.resource().subresource(&info.subresource).is_some())
 }
 
 /// Whether the verb belongs to that path: what is created has no name in it, what is changed has one.
@@ -124,10 +136,15 @@ pub fn not_allowed() -> Status {
 
 /// Everything that is no object: discovery, health, metrics, documents.
 async fn other_path(api: &Api, context: &Context) -> Result<Response<Body>, Status> {
-    if !matches!(context.method, Method::GET | Method::HEAD) {
+    let path = context.info.path.trim_end_matches('/');
+    // Upstream's router has these; it knows their methods, and paths that end in a slash.
+    let routed = ["/api", "/apis", "/version"].contains(&path) || context.info.is_resource || path.starts_with("/api");
+    if routed && path != "/apis" && context.method != Method::GET {
         return Err(not_allowed());
     }
-    let path = context.info.path.trim_end_matches('/');
+    if !routed && path != context.info.path {
+        return no_such_path(&context.info);
+    }
     if let Some(answer) = discovery::answer(api, context, path)? {
         return Ok(answer);
     }

@@ -115,3 +115,91 @@ fn tower(depth: usize) -> String {
     let (path, value) = ("/0".repeat(depth), format!("{}{}", "[".repeat(200), "]".repeat(200)));
     format!(r#"{{"op":"add","path":"/x{path}","value":{value}}}"#)
 }
+
+/// Paths and queries that make no sense, or another one than they seem to.
+#[rstest]
+#[case::empty_segment("/api/v1//namespaces", 404, "the server could not find the requested resource")]
+#[case::slash_in_a_name(
+    "/api/v1/namespaces/default/configmaps/a%2fb",
+    404,
+    "the server could not find the requested resource"
+)]
+#[case::parent("/api/v1/namespaces/default/configmaps/%2e%2e", 400, r#"Name parameter invalid: "..": may not be '..'"#)]
+#[case::percent(
+    "/api/v1/namespaces/default/configmaps/a%25b",
+    400,
+    r#"Name parameter invalid: "a%b": may not contain '%'"#
+)]
+#[case::broken_escape("/api/v1/namespaces/default/configmaps/%zz", 400, "400 Bad Request")]
+#[case::broken_query(
+    "/api/v1/namespaces/default/configmaps/none?resourceVersion=%zz",
+    404,
+    r#"configmaps "none" not found"#
+)]
+#[case::semicolon(
+    "/api/v1/namespaces/default/configmaps/none?resourceVersion=a;b=c",
+    404,
+    r#"configmaps "none" not found"#
+)]
+#[case::slash_after_a_file("/healthz/", 404, "404 page not found\n")]
+#[case::future(
+    "/api/v1/namespaces/default/configmaps/none?resourceVersion=999999",
+    504,
+    "Timeout: Too large resource version: 999999, current: "
+)]
+#[tokio::test]
+async fn odd_paths(#[case] path: &str, #[case] code: u16, #[case] words: &str) {
+    let server = server().await;
+    let (answered, text) = ask(&server, "GET", path, ("accept", JSON), "").await;
+    let message = json::parse(text.as_bytes()).map(|status| status.str_at("message").to_owned()).unwrap_or(text);
+    assert_eq!(answered, code, "{message}");
+    assert!(message.starts_with(words), "{message}");
+}
+
+#[rstest]
+#[case("HEAD", "/api/v1/namespaces/default/configmaps", 405)]
+#[case("HEAD", "/version", 405)]
+#[case("POST", "/version", 405)]
+#[case("POST", "/healthz", 200)]
+#[case("POST", "/nosuch", 404)]
+#[tokio::test]
+async fn odd_methods(#[case] method: &str, #[case] path: &str, #[case] code: u16) {
+    let server = server().await;
+    assert_eq!(ask(&server, method, path, ("accept", JSON), "").await.0, code);
+}
+
+#[rstest]
+#[case::no_json(
+    "junk",
+    "couldn't get version/kind; json parse error: invalid character 'j' looking for beginning of value"
+)]
+#[case::other_kind(r#"{"kind":"Secret","apiVersion":"v1"}"#, r#"no kind "Secret" is registered for version "v1" $"#)]
+#[case::unnamed_version(r#"{"kind":"Foo"}"#, r#"no kind "Foo" is registered for version "meta.k8s.io/v1" $"#)]
+#[case::mistyped(
+    r#"{"gracePeriodSeconds":"x"}"#,
+    "json: cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+)]
+#[tokio::test]
+async fn what_are_no_delete_options_deletes_nothing(#[case] body: &'static str, #[case] words: &str) {
+    let server = server().await;
+    let path = format!("{MAPS}/x");
+    let made = ask(&server, "POST", MAPS, ("content-type", JSON), r#"{"metadata":{"name":"x"}}"#).await;
+    let (code, answer) = ask(&server, "DELETE", &path, ("content-type", JSON), body).await;
+    let answer = json::parse(answer.as_bytes()).unwrap();
+    assert_eq!((code, answer.str_at("message")), (400, words.replace('$', SCHEME).as_str()));
+    assert_eq!(ask(&server, "GET", &path, ("accept", JSON), "").await.1, made.1);
+}
+
+/// Each line of what the decoder of YAML says is a warning of its own.
+#[tokio::test]
+async fn keys_that_come_twice() {
+    let server = server().await;
+    let twice = "kind: ConfigMap\nmetadata: {name: x}\nmetadata: {name: x}\ndata: {a: b, a: c}\n";
+    let request = http::Request::post(format!("{MAPS}?dryRun=All")).header("content-type", YAML);
+    let request = request.extension(apiserver::server::own_user()).body(client::Body::full(twice)).unwrap();
+    let answer = server.pipeline.call(request).await;
+    let warnings: Vec<_> = answer.headers().get_all("warning").iter().collect();
+    let expected =
+        [r#"299 - "line 3: key \"metadata\" already set in map""#, r#"299 - "line 4: key \"a\" already set in map""#];
+    assert_eq!(warnings, expected);
+}

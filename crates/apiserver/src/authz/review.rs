@@ -21,7 +21,7 @@ const ONE_OF: &str = "exactly one of nonResourceAttributes or resourceAttributes
 pub fn subject_access_review(mut review: Value, authorizer: &Authorizer) -> Result<Value, Status> {
     let mut errors = validate_subject(&review);
     validate_metadata(&review, &[], "must be empty", &mut errors);
-    errors.into_result(GROUP, "SubjectAccessReview", "")?;
+    errors.into_result(GROUP, "", "")?;
     let user = subject(&review);
     review.set("status", decide(&review, &user, authorizer));
     Ok(review)
@@ -48,7 +48,7 @@ pub fn local_subject_access_review(
     if let Some(path) = spec.field("nonResourceAttributes") {
         errors.invalid(&Path::new("spec.nonResourceAttributes"), path.clone(), "disallowed on this kind of request");
     }
-    errors.into_result(GROUP, "LocalSubjectAccessReview", "")?;
+    errors.into_result(GROUP, "", "")?;
     if review.str_at("metadata.namespace") != namespace {
         let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
         return Err(Status::bad_request(why));
@@ -70,7 +70,7 @@ pub fn self_subject_access_review(
     let mut errors = FieldErrors::new();
     validate_spec(review.at("spec"), &mut errors);
     validate_metadata(&review, &[], "must be empty", &mut errors);
-    errors.into_result(GROUP, "SelfSubjectAccessReview", "")?;
+    errors.into_result(GROUP, "", "")?;
     review.set("status", decide(&review, user, authorizer));
     Ok(review)
 }

@@ -80,11 +80,24 @@ impl Given {
                 package(expected_group),
                 expected.kind
             )),
-            false => {
-                let version = self.api_version();
-                Err(format!("no kind {kind:?} is registered for version {version:?} in {SCHEME}"))
-            }
+            false => Err(self.unregistered()),
         }
+    }
+
+    /// Whether this is of a kind that is known in any group and version, as options are.
+    ///
+    /// # Errors
+    /// Upstream's words where it is not.
+    pub fn check_kind(&self, kind: &str) -> Result<(), String> {
+        match self.kind == kind {
+            true => Ok(()),
+            false => Err(self.unregistered()),
+        }
+    }
+
+    fn unregistered(&self) -> String {
+        let (kind, version) = (&self.kind, self.api_version());
+        format!("no kind {kind:?} is registered for version {version:?} in {SCHEME}")
     }
 
     pub fn api_version(&self) -> String {

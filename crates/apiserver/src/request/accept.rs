@@ -125,7 +125,8 @@ impl Accept {
                 false => Status {
                     details: Some(Details::default()),
                     ..Status::not_acceptable(format!(
-                        "406: Not Acceptable\n\nAvailable representations: {}",
+                        "406: Not Acceptable\n\nAvailable representations: {}, application/json;stream=watch, \
+                         application/vnd.kubernetes.protobuf;stream=watch",
                         media_types()
                     ))
                 },

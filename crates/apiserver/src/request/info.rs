@@ -33,7 +33,8 @@ impl RequestInfo {
     /// Takes method, path and query apart.
     pub fn parse(method: &Method, path: &str, query: &Query) -> RequestInfo {
         let plain = RequestInfo { verb: method_word(method), path: path.to_owned(), ..RequestInfo::default() };
-        let mut parts = path.split('/').filter(|part| !part.is_empty()).map(decode_segment);
+        let decoded = super::query::percent_decode(path, false);
+        let mut parts = decoded.split('/').filter(|part| !part.is_empty()).map(str::to_owned);
         let (group, version) = match parts.next().as_deref() {
             Some("api") => (Some(String::new()), parts.next()),
             Some("apis") => (parts.next(), parts.next()),
@@ -126,10 +127,6 @@ fn method_word(method: &Method) -> &'static str {
     }
 }
 
-fn decode_segment(part: &str) -> String {
-    super::query::percent_decode(part, false)
-}
-
 /// The name in a selector that is, or contains, `metadata.name=NAME`.
 fn single_name(selector: &str) -> Option<String> {
     selector
@@ -162,6 +159,7 @@ mod tests {
     #[case("GET", "/apis/apps/v1/deployments?watch=false", "list apps v1  deployments  ")]
     #[case("DELETE", "/apis/apps/v1/namespaces/a/deployments", "deletecollection apps v1 a deployments  ")]
     #[case("GET", "/api/v1/watch/namespaces/a/pods", "watch  v1 a pods  ")]
+    #[case("GET", "/api/v1/namespaces/a/pods/p%2flog", "get  v1 a pods p log")]
     #[case("GET", "/api/v1/pods?fieldSelector=metadata.name%3Dp", "list  v1  pods p ")]
     fn resources(#[case] method: &str, #[case] target: &str, #[case] expected: &str) {
         let info = parse(method, target);

@@ -10,7 +10,9 @@ pub struct Query {
 
 impl Query {
     pub fn parse(text: &str) -> Query {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        // What Go's parser can't read, it leaves out.
+        let readable = |pair: &&str| !pair.is_empty() && !pair.contains(';') && has_whole_escapes(pair);
+        let pairs = text.split('&').filter(readable).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (percent_decode(name, true), percent_decode(value, true))
         });
@@ -50,6 +52,12 @@ impl Query {
                 .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"))),
         }
     }
+}
+
+/// Whether each `%` begins an escape.
+pub fn has_whole_escapes(text: &str) -> bool {
+    let is_hex = |part: &str| part.get(..2).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    text.split('%').skip(1).all(is_hex)
 }
 
 /// `%41` to `A`, and `+` to a space in queries. Broken escapes stay as they are.
@@ -96,5 +104,14 @@ mod tests {
     fn escapes() {
         assert_eq!(Query::parse("a=x%3Dy+z&a=2").all("a").collect::<Vec<_>>(), ["x=y z", "2"]);
         assert_eq!(percent_decode("100%", true), "100%");
+        for (text, whole) in [("a%20b", true), ("", true), ("%zz", false), ("100%", false), ("%4", false)] {
+            assert_eq!(has_whole_escapes(text), whole, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_left_out() {
+        let query = Query::parse("a=%zz&limit=1;b=2&c=3");
+        assert_eq!((query.get("a"), query.get("limit"), query.get("c")), (None, None, Some("3")));
     }
 }

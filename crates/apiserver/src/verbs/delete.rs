@@ -3,8 +3,6 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use api::codec::yaml;
-use api::codec::{json, protobuf};
 use api::status::{GroupResource, Status};
 use api::value::Value;
 use bytes::Bytes;
@@ -18,6 +16,7 @@ use super::write::commit::{Commit, Failure, commit};
 use crate::admission::{Attributes, Operation};
 use crate::api::Api;
 use crate::context::Context;
+use crate::decode;
 use crate::forms::View;
 use crate::lifecycle::deletion::{self, Deletion};
 use crate::lifecycle::policy;
@@ -184,19 +183,8 @@ fn read_options(context: &Context, body: &Bytes) -> Result<DeleteOptions, Status
     if body.is_empty() {
         return DeleteOptions::parse(&context.query, None);
     }
-    let bad = |error: &dyn std::fmt::Display| Status::bad_request(error.to_string());
-    let tree = match Encoding::of_body(context.content_type())? {
-        Encoding::Json => json::parse(body).map_err(|error| bad(&error))?,
-        Encoding::Yaml => yaml::parse(body).map_err(|error| bad(&error))?,
-        Encoding::Protobuf => {
-            let (schema, id) = crate::served::kind_type("", "v1", "DeleteOptions");
-            protobuf::decode(schema, id, body).map_err(|error| bad(&error))?
-        }
-    };
-    match tree.str_at("kind") {
-        "" | "DeleteOptions" => DeleteOptions::parse(&context.query, Some(&tree)),
-        other => Err(Status::bad_request(format!("decoded object cannot be converted to DeleteOptions: {other}"))),
-    }
+    let options = decode::options(context, body, "DeleteOptions")?;
+    DeleteOptions::parse(&context.query, Some(&options))
 }
 
 fn deleted_status(served: &Served, uid: &str, name: &str) -> Value {

@@ -134,7 +134,7 @@ pub async fn wait_for(api: &Api, revision: Revision) -> Result<(), Status> {
         Ok(_) => Ok(()),
         Err(_) => {
             let current = api.store.revision();
-            let message = format!("Too large resource version: {revision}, current: {current}");
+            let message = format!("Timeout: Too large resource version: {revision}, current: {current}");
             Err(Status::timeout(message).retry_after(1).cause(
                 "ResourceVersionTooLarge",
                 "Too large resource version",

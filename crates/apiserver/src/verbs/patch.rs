@@ -162,9 +162,10 @@ impl Patch {
 
     fn complain_of_applied(&self, write: &Write<'_>) -> Result<(), Status> {
         match write.options.field_validation {
-            FieldValidation::Strict if !self.complaints.is_empty() => {
-                Err(Status::bad_request(format!("error strict decoding patch: {}", self.complaints.join(", "))))
-            }
+            FieldValidation::Strict if !self.complaints.is_empty() => Err(Status::bad_request(format!(
+                "error strict decoding patch: {}",
+                self.complaints.join(", ").replace("yaml: ", "error converting YAML to JSON: yaml: ")
+            ))),
             FieldValidation::Warn => {
                 self.complaints.iter().for_each(|one| write.context.warn(one));
                 Ok(())

@@ -67,7 +67,7 @@ fn decisions(#[case] review: &str, #[case] status: &str) {
 fn refused(#[case] review: &str, #[case] why: &str) {
     let status = subject_access_review(parse(review).unwrap(), &authorizer()).unwrap_err();
     assert_eq!(status.code, 422);
-    assert_eq!(status.message, format!("SubjectAccessReview.authorization.k8s.io \"\" is invalid: {why}"));
+    assert_eq!(status.message, format!(".authorization.k8s.io \"\" is invalid: {why}"));
 }
 
 #[test]
