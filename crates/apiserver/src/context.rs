@@ -1,6 +1,7 @@
 //! One request on its way through the pipeline.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::status::Status;
 use api::user::UserInfo;
@@ -174,7 +175,11 @@ pub async fn read_body(body: Body) -> Result<Bytes, Status> {
 /// this is not waited for: the connection ends with the answer, as with Go's server.
 pub async fn discard_body(body: Body) {
     const DISCARDED_BYTES_MAX: usize = 256 << 10;
-    if let Err(error) = body.collect(DISCARDED_BYTES_MAX).await {
-        tracing::debug!(%error, "a body that is not wanted could not be read to its end");
+    // It may be a stranger's: nobody waits for it for long.
+    const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
+    match tokio::time::timeout(DISCARD_TIME_MAX, body.collect(DISCARDED_BYTES_MAX)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a body that is not wanted could not be read to its end"),
+        Err(_) => tracing::debug!("a body that is not wanted does not come"),
     }
 }

@@ -11,7 +11,8 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +38,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 const SEND_BUFFER_BYTES_MAX: usize = 256 << 10;
 /// A handshake that takes longer is given up.
 const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// A client that says nothing after it for longer is hung up on: upstream's `ReadHeaderTimeout`.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(32);
+/// Between two requests of HTTP/1.1, the next one's head included: upstream's `IdleTimeout`.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(90);
 /// The longest pause between attempts after `accept` failed (no free descriptors, for instance).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long running requests may take to end when the server stops.
@@ -58,6 +63,7 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let _ = stream.set_nodelay(true);
                 let (acceptor, pipeline, shutdown) = (acceptor.clone(), pipeline.clone(), shutdown.clone());
                 connections.spawn(connection(stream, peer, acceptor, pipeline, shutdown));
             }
@@ -74,19 +80,23 @@ pub async fn serve(
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// Serves one connection until it ends.
+pub async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
     peer: SocketAddr,
     acceptor: TlsAcceptor,
     pipeline: Pipeline,
     shutdown: CancellationToken,
 ) {
-    let _ = stream.set_nodelay(true);
-    let stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
+    let mut stream = match tokio::time::timeout(HANDSHAKE_TIME_MAX, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => return tracing::debug!(%peer, "TLS handshake took too long"),
     };
+    // HTTP/1.1 has its own limit, but which protocol it is shows only now.
+    if tokio::time::timeout(SILENCE_TIME_MAX, stream.fill_buf()).await.is_err() {
+        return tracing::debug!(%peer, "nothing was asked");
+    }
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let certificates = Peer::new(certificates.iter().map(|one| one.clone().into_owned()).collect());
     let from = Arc::new(Connection { peer, certificates });
@@ -99,7 +109,7 @@ async fn connection(
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIME_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
