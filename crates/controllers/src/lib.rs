@@ -17,11 +17,13 @@ pub mod disruption;
 pub mod endpoint_slice;
 pub mod endpoint_slice_mirroring;
 pub mod endpoints;
+pub mod ephemeral_volume;
 pub mod garbage_collector;
 pub mod job;
 pub mod namespace;
 pub mod node_ipam;
 pub mod node_lifecycle;
+pub mod persistent_volume;
 pub mod pod_gc;
 pub mod replicaset;
 pub mod resource_quota;
@@ -29,6 +31,7 @@ pub mod root_ca;
 pub mod service_account;
 pub mod statefulset;
 pub mod taint_eviction;
+pub mod volume_protection;
 
 use std::sync::Arc;
 
@@ -51,6 +54,8 @@ pub struct Config {
     pub deployments: usize,
     /// `--concurrent-job-syncs`.
     pub jobs: usize,
+    /// `--concurrent-ephemeralvolume-syncs`.
+    pub ephemeral_volumes: usize,
     /// `--concurrent-gc-syncs`.
     pub garbage: usize,
     /// `--concurrent-namespace-syncs`.
@@ -84,6 +89,7 @@ impl Default for Config {
             daemonsets: 2,
             deployments: 5,
             jobs: 5,
+            ephemeral_volumes: 5,
             garbage: 20,
             namespaces: 10,
             replicasets: 5,
@@ -120,10 +126,12 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(endpoint_slice::run(context.clone(), config.services));
     all.spawn(endpoint_slice_mirroring::run(context.clone(), config.services));
     all.spawn(endpoints::run(context.clone(), config.services));
+    all.spawn(ephemeral_volume::run(context.clone(), config.ephemeral_volumes));
     all.spawn(garbage_collector::run(context.clone(), config.garbage));
     all.spawn(namespace::run(context.clone(), config.namespaces));
     all.spawn(node_ipam::run(context.clone(), config.cluster_cidrs, config.service_cidrs));
     all.spawn(node_lifecycle::run(context.clone(), NODE_WORKERS));
+    all.spawn(persistent_volume::run(context.clone()));
     all.spawn(pod_gc::run(context.clone(), 1));
     if let Some(authority) = config.authority {
         all.spawn(certificates::run(context.clone(), CERTIFICATE_WORKERS, authority));
@@ -135,6 +143,8 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(service_account::run(context.clone(), 1));
     all.spawn(statefulset::run(context.clone(), config.statefulsets));
     all.spawn(taint_eviction::run(context.clone(), NODE_WORKERS));
+    all.spawn(volume_protection::run_claims(context.clone(), 1));
+    all.spawn(volume_protection::run_volumes(context.clone(), 1));
     context.informers.start(&context.stop);
     while all.join_next().await.is_some() {}
 }

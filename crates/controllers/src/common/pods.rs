@@ -98,3 +98,25 @@ pub fn restarts(pod: &Pod) -> (i32, i32) {
         most(status.and_then(|status| status.init_container_statuses.as_ref()), &is_sidecar),
     )
 }
+
+/// The claims that the pod's volumes need, those of its ephemeral volumes too.
+pub fn claims(pod: &Pod) -> impl Iterator<Item = String> + '_ {
+    spec(pod).volumes.iter().flatten().filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
+        (Some(claim), _) => Some(claim.claim_name.clone()),
+        (None, Some(_)) => Some(ephemeral_claim(pod, &volume.name)),
+        (None, None) => None,
+    })
+}
+
+/// The name of the claim that is made for an ephemeral volume.
+pub fn ephemeral_claim(pod: &Pod, volume: &str) -> String {
+    format!("{}-{volume}", pod.name())
+}
+
+/// Index of pods by namespace and claim, for [`claim_index`].
+pub const CLAIM_INDEX: &str = "pod-pvc-index";
+
+/// Files pods under `namespace/claim`.
+pub fn claim_index(pod: &Pod) -> Vec<smol_str::SmolStr> {
+    claims(pod).map(|claim| format!("{}/{claim}", pod.namespace()).into()).collect()
+}

@@ -8,9 +8,9 @@ use client::{MetaExt, Object};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Toleration};
 
-use client::placement::{is_wanted, untolerated};
 use crate::common::pods;
 use crate::common::revisions::REVISION_HASH;
+use client::placement::{is_wanted, untolerated};
 
 /// The label of old API versions that numbers a template.
 pub const TEMPLATE_GENERATION: &str = "pod-template-generation";

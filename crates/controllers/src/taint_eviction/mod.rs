@@ -15,9 +15,9 @@ use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use client::placement::tolerates;
 use crate::common::{pod_status, pods};
 use crate::context::Context;
+use client::placement::tolerates;
 
 const NAME: &str = "taint-eviction-controller";
 /// The account it acts as.

@@ -72,6 +72,8 @@ struct Concurrency {
     concurrent_deployment_syncs: usize,
     #[arg(long, default_value_t = 5)]
     concurrent_job_syncs: usize,
+    #[arg(long, default_value_t = 5)]
+    concurrent_ephemeralvolume_syncs: usize,
     #[arg(long, default_value_t = 20)]
     concurrent_gc_syncs: usize,
     #[arg(long, default_value_t = 10)]
@@ -146,6 +148,7 @@ fn config(options: &ControllerManagerOptions) -> Result<controllers::Config, Err
         daemonsets: workers.concurrent_daemonset_syncs,
         deployments: workers.concurrent_deployment_syncs,
         jobs: workers.concurrent_job_syncs,
+        ephemeral_volumes: workers.concurrent_ephemeralvolume_syncs,
         garbage: workers.concurrent_gc_syncs,
         namespaces: workers.concurrent_namespace_syncs,
         replicasets: workers.concurrent_replicaset_syncs,
