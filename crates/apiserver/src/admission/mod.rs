@@ -15,6 +15,7 @@ mod priority;
 pub mod quota;
 mod runtime_class;
 mod service_account;
+mod signers;
 
 use api::status::Status;
 use api::value::Value;

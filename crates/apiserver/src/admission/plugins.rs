@@ -1,9 +1,10 @@
 //! The chain's rows, in upstream's order.
 
 use super::{Admission, Operation, Plugin};
-use super::{defaults, escalation, limit_ranger, namespace, node, priority, runtime_class, service_account};
+use super::{defaults, escalation, limit_ranger, namespace, node, priority, runtime_class, service_account, signers};
 
 const WRITES: &[Operation] = &[Operation::Create, Operation::Update];
+const UPDATES: &[Operation] = &[Operation::Update];
 const CREATES: &[Operation] = &[Operation::Create];
 const ALL: &[Operation] = &[Operation::Create, Operation::Update, Operation::Delete];
 
@@ -51,6 +52,18 @@ const RUNTIME_CLASS: Plugin = Plugin {
     mutate: Some(runtime_class::mutate),
     validate: Some(runtime_class::validate),
 };
+const CERTIFICATE_APPROVAL: Plugin =
+    Plugin { name: "CertificateApproval", operations: UPDATES, mutate: None, validate: Some(signers::approval) };
+const CERTIFICATE_SIGNING: Plugin =
+    Plugin { name: "CertificateSigning", operations: UPDATES, mutate: None, validate: Some(signers::signing) };
+const CLUSTER_TRUST_BUNDLE_ATTEST: Plugin =
+    Plugin { name: "ClusterTrustBundleAttest", operations: WRITES, mutate: None, validate: Some(signers::attest) };
+const CERTIFICATE_SUBJECT_RESTRICTION: Plugin = Plugin {
+    name: "CertificateSubjectRestriction",
+    operations: CREATES,
+    mutate: None,
+    validate: Some(signers::subject),
+};
 const DEFAULT_INGRESS_CLASS: Plugin =
     Plugin { name: "DefaultIngressClass", operations: CREATES, mutate: Some(defaults::ingress_class), validate: None };
 
@@ -71,6 +84,10 @@ pub fn chain() -> Admission {
         &DEFAULT_STORAGE_CLASS,
         &STORAGE_OBJECT_IN_USE_PROTECTION,
         &RUNTIME_CLASS,
+        &CERTIFICATE_APPROVAL,
+        &CERTIFICATE_SIGNING,
+        &CLUSTER_TRUST_BUNDLE_ATTEST,
+        &CERTIFICATE_SUBJECT_RESTRICTION,
         &DEFAULT_INGRESS_CLASS,
         &ROLE_ESCALATION,
     ])

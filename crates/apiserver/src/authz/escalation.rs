@@ -116,7 +116,7 @@ fn forbidden(write: &Write<'_>, why: &str) -> Status {
 }
 
 /// The garbage collector takes owners and finalizers away without holding the role's permissions.
-fn changes_only_gc_fields(new: &Value, old: &Value) -> bool {
+pub fn changes_only_gc_fields(new: &Value, old: &Value) -> bool {
     let without = |object: &Value| {
         let mut object = object.clone();
         for field in ["ownerReferences", "finalizers", "selfLink", "managedFields"] {

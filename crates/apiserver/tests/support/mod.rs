@@ -1,4 +1,5 @@
 //! A server in this process, asked with bytes.
+#![allow(dead_code, reason = "not every test asks with bytes")]
 
 use std::sync::Arc;
 
