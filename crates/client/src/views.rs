@@ -194,5 +194,6 @@ kinds! {
     storage::v1::CSIDriver => CSI_DRIVERS;
     storage::v1::CSINode => CSI_NODES;
     storage::v1::StorageClass => STORAGE_CLASSES;
+    storage::v1::VolumeAttributesClass => VOLUME_ATTRIBUTES_CLASSES;
     storage::v1::VolumeAttachment => VOLUME_ATTACHMENTS;
 }

@@ -145,6 +145,7 @@ pub async fn run(context: Context, config: Config) {
     all.spawn(taint_eviction::run(context.clone(), NODE_WORKERS));
     all.spawn(volume_protection::run_claims(context.clone(), 1));
     all.spawn(volume_protection::run_volumes(context.clone(), 1));
+    all.spawn(volume_protection::run_classes(context.clone(), 1));
     context.informers.start(&context.stop);
     while all.join_next().await.is_some() {}
 }

@@ -1,6 +1,7 @@
-//! Claims stay while pods use them, volumes while claims are bound to them.
+//! Claims stay while pods use them, volumes while claims are bound to them, attributes classes while either names them.
 //!
-//! Upstream: pkg/controller/volume/{pvcprotection,pvprotection}. A finalizer each, put on by admission, taken off here.
+//! Upstream: pkg/controller/volume/{pvcprotection,pvprotection,vacprotection}. A finalizer each, put on by admission,
+//! taken off here.
 
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use client::{
     WorkQueue, WriteOptions,
 };
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::VolumeAttributesClass;
+use smol_str::SmolStr;
 
 use crate::common::{owners, pods};
 use crate::context::Context;
@@ -17,6 +20,7 @@ use crate::persistent_volume::read::volume_phase;
 
 const CLAIM_FINALIZER: &str = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER: &str = "kubernetes.io/pv-protection";
+const CLASS_FINALIZER: &str = "kubernetes.io/vac-protection";
 
 /// What the finalizer wants of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +156,83 @@ impl Reconcile for VolumeProtection {
     }
 }
 
+/// The controller of attributes classes.
+struct ClassProtection {
+    classes: Informer<VolumeAttributesClass>,
+    claims: Informer<PersistentVolumeClaim>,
+    volumes: Informer<PersistentVolume>,
+    client: Client,
+}
+
+/// Index of claims and of volumes by the attributes classes that they name.
+const CLASS_INDEX: &str = "vac-name-key-index";
+
+fn classes_of_claim(claim: &PersistentVolumeClaim) -> Vec<SmolStr> {
+    let status = claim.status.as_ref();
+    let wanted = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let current = status.and_then(|status| status.current_volume_attributes_class_name.as_deref());
+    let target = status
+        .and_then(|status| status.modify_volume_status.as_ref())
+        .and_then(|modify| modify.target_volume_attributes_class_name.as_deref());
+    [wanted, current, target].into_iter().flatten().filter(|name| !name.is_empty()).map(SmolStr::new).collect()
+}
+
+fn classes_of_volume(volume: &PersistentVolume) -> Vec<SmolStr> {
+    let name = volume.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    name.filter(|name| !name.is_empty()).map(SmolStr::new).into_iter().collect()
+}
+
+/// Files the objects of `users` by the classes that they name, and looks at a class again when one lets go of it.
+fn watch_users<K: Kind>(users: &Informer<K>, queue: &WorkQueue<ObjectKey>, classes: fn(&K) -> Vec<SmolStr>) {
+    users.add_index(CLASS_INDEX, classes);
+    let queue = queue.clone();
+    users.subscribe(move |event| {
+        let (before, after) = match event {
+            Event::Added(_) => return,
+            Event::Updated { old, new } => (classes(old), classes(new)),
+            Event::Deleted { object, .. } => (classes(object), Vec::new()),
+        };
+        for class in before.iter().filter(|class| !after.contains(class)) {
+            queue.add(ObjectKey::new("", class.as_str()));
+        }
+    });
+}
+
+/// Starts the controller of attributes classes.
+pub async fn run_classes(context: Context, workers: usize) {
+    const NAME: &str = "volumeattributesclass-protection-controller";
+    let informers = &context.informers;
+    let controller = ClassProtection {
+        classes: informers.kind(),
+        claims: informers.kind(),
+        volumes: informers.kind(),
+        client: context.client(NAME),
+    };
+    let queue = WorkQueue::default();
+    owners::watch_owners(&controller.classes, &queue);
+    watch_users(&controller.claims, &queue, classes_of_claim);
+    watch_users(&controller.volumes, &queue, classes_of_volume);
+    tokio::join!(controller.classes.synced(), controller.claims.synced(), controller.volumes.synced());
+    client::queue::run(NAME, Arc::new(controller), queue, workers, context.stop).await;
+}
+
+impl Reconcile for ClassProtection {
+    type Key = ObjectKey;
+
+    async fn reconcile(&self, key: &ObjectKey) -> Result<Requeue, ReconcileError> {
+        let Some(class) = self.classes.get(key) else { return Ok(Requeue::Never) };
+        let wish = wish(&class.view, CLASS_FINALIZER);
+        let is_used = || {
+            !self.claims.indexed(CLASS_INDEX, &key.name).is_empty()
+                || !self.volumes.indexed(CLASS_INDEX, &key.name).is_empty()
+        };
+        if wish == Wish::Add || wish == Wish::Remove && !is_used() {
+            write(&self.client, &class, CLASS_FINALIZER, wish).await?;
+        }
+        Ok(Requeue::Never)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use client::View;
@@ -170,6 +251,18 @@ mod tests {
     fn wishes(#[case] meta: &str, #[case] expected: Wish) {
         let claim = PersistentVolumeClaim::decode(format!(r#"{{"metadata":{meta}}}"#).as_bytes()).unwrap();
         assert_eq!(wish(&claim, CLAIM_FINALIZER), expected);
+    }
+
+    #[rstest]
+    #[case::none("{}", &[])]
+    #[case::wanted(r#"{"spec":{"volumeAttributesClassName":"gold"}}"#, &["gold"])]
+    #[case::on_the_way(
+        r#"{"spec":{"volumeAttributesClassName":"gold"},"status":{"currentVolumeAttributesClassName":"silver",
+            "modifyVolumeStatus":{"status":"InProgress","targetVolumeAttributesClassName":"gold"}}}"#,
+        &["gold", "silver", "gold"]
+    )]
+    fn what_a_claim_names(#[case] claim: &str, #[case] expected: &[&str]) {
+        assert_eq!(classes_of_claim(&PersistentVolumeClaim::decode(claim.as_bytes()).unwrap()), expected);
     }
 
     #[rstest]
