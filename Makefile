@@ -1,5 +1,5 @@
 # The README's two commands come first.
-.PHONY: run test stop bench profile fmt cluster cluster-stop conformance swap compare
+.PHONY: run test stop bench bench-upstream profile fmt cluster cluster-stop conformance swap compare faults
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
@@ -18,6 +18,10 @@ stop:
 # Puts load on a server of its own and prints the figures of SPECIFICATION.md.
 bench:
 	@scripts/bench
+
+# The same load on upstream's API server with etcd and on Xebec, in turn; writes BENCHMARKS.md. Needs Go.
+bench-upstream:
+	@scripts/bench-upstream
 
 # Says where the server spends its time during one phase of the bench: make profile WHAT=create-pod-16
 profile:
@@ -49,6 +53,15 @@ swap:
 LABELS ?=
 compare:
 	@scripts/compare $(if $(LABELS),'$(LABELS)')
+
+# Faults drawn from a seed while clients write and watch: kills, power cuts, full disks, failing syncs, clocks. Prints
+# one line a fault; SEED and FAULTS choose the list, see docs/faults.md.
+SEED ?= 1
+FAULTS ?= 300
+faults:
+	@scripts/install test
+	@cargo build --release --quiet --package xebec
+	@tests/faults/run --seed $(SEED) --faults $(FAULTS)
 
 fmt:
 	cargo fmt --all

@@ -1,31 +1,36 @@
-//! One run: the namespaces that it makes, what lies in them, and the table of what the phases cost.
+//! One server under load: the namespaces of a run and what lies in them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::Method;
 
 use crate::connect::Target;
-use crate::measure::{Sample, median, resident_mib};
 use crate::objects::Template;
-use crate::phases::{Kind, PHASES, Phase};
+use crate::phases::Kind;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// Whom to load.
+pub struct Server {
+    pub name: String,
+    pub target: Target,
+    /// Whose CPU time and memory are the server's.
+    pub pids: Vec<u32>,
+}
+
 /// What the command line set.
 pub struct Settings {
-    pub pids: Vec<u32>,
     pub seconds: f64,
     pub runs: usize,
     pub pods: usize,
 }
 
-/// A run under way.
+/// A run under way on one server.
 pub struct Bench<'a> {
-    pub target: &'a Target,
+    pub server: &'a Server,
     pub settings: &'a Settings,
     /// Its name begins that of all namespaces of this run.
     namespace: String,
@@ -54,43 +59,24 @@ pub const JSON: &str = "application/json";
 pub const STANDING: usize = 256;
 /// ConfigMaps that lie beside the many pods.
 pub const CONFIG_MAPS: usize = 7_000;
-/// How long the server may take to give back its memory.
-const SETTLES: Duration = Duration::from_secs(60);
-/// Runs the phases and prints the table.
-pub async fn run(target: &Target, settings: &Settings, only: &[String]) -> Result<(), Error> {
-    let started = std::process::id();
-    let namespace = format!("bench-{started}");
-    let fresh = resident_mib(&settings.pids);
-    let mut bench = Bench { target, settings, namespace, standing_pods: Vec::new(), next: AtomicUsize::new(STANDING) };
-    bench.prepare().await?;
-    println!("| phase | ops/s | p50 ms | p99 ms | server CPU µs/op | generator CPU µs/op |");
-    println!("|---|---|---|---|---|---|");
-    for phase in chosen(only) {
-        let mut samples = Vec::new();
-        for _ in 0..settings.runs {
-            samples.push(bench.run(phase).await.map_err(|error| format!("{}: {error}", phase.name))?);
-        }
-        let Sample { rate, p50, p99, server_us, own_us } = median(&samples);
-        let ms = |time: Duration| time.as_secs_f64() * 1e3;
-        println!("| {} | {rate:.0} | {:.2} | {:.2} | {server_us:.0} | {own_us:.0} |", phase.name, ms(p50), ms(p99));
-    }
-    bench.memory(fresh, only.is_empty()).await
-}
-
-/// The phases of these names; a name that is no phase's stands for those that have it in theirs. None stands for all.
-fn chosen(names: &[String]) -> Vec<&'static Phase> {
-    let is_named = |phase: &Phase, name: &String| match PHASES.iter().any(|phase| phase.name == name) {
-        true => phase.name == name,
-        false => phase.name.contains(name.as_str()),
-    };
-    PHASES.iter().filter(|phase| names.is_empty() || names.iter().any(|name| is_named(phase, name))).collect()
-}
 
 // === impl Bench ===
 
-impl Bench<'_> {
-    async fn prepare(&mut self) -> Result<(), Error> {
-        let mut connection = self.target.connect().await?;
+impl<'a> Bench<'a> {
+    /// Makes the namespaces and what stands in them.
+    ///
+    /// # Errors
+    /// A broken connection, or a request that the server refuses.
+    pub async fn prepare(server: &'a Server, settings: &'a Settings) -> Result<Bench<'a>, Error> {
+        let namespace = format!("bench-{}", std::process::id());
+        let next = AtomicUsize::new(STANDING);
+        let mut bench = Bench { server, settings, namespace, standing_pods: Vec::new(), next };
+        bench.fill_in().await?;
+        Ok(bench)
+    }
+
+    async fn fill_in(&mut self) -> Result<(), Error> {
+        let mut connection = self.server.target.connect().await?;
         for place in PLACES {
             let name = self.namespace(place);
             let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -116,7 +102,7 @@ impl Bench<'_> {
 
     /// Deletes all ConfigMaps and Pods of a place.
     pub async fn empty(&self, place: Place) -> Result<(), Error> {
-        let mut connection = self.target.connect().await?;
+        let mut connection = self.server.target.connect().await?;
         for kind in [Kind::ConfigMap, Kind::Pod] {
             let path = format!("{}?gracePeriodSeconds=0", self.path(place, kind.plural()));
             connection.call(Method::DELETE, &path, JSON, Bytes::new()).await?;
@@ -124,22 +110,14 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Prints the server's memory: at the start, with many objects and (after a whole run) a while after their end.
-    async fn memory(&self, fresh: f64, settles: bool) -> Result<(), Error> {
-        let pids = &self.settings.pids;
-        let full = resident_mib(pids);
+    /// Deletes all that the run made.
+    pub async fn clear(&self) -> Result<(), Error> {
+        let mut connection = self.server.target.connect().await?;
         for place in PLACES {
             self.empty(place).await?;
-            let mut connection = self.target.connect().await?;
             let path = format!("/api/v1/namespaces/{}", self.namespace(place));
             connection.call(Method::DELETE, &path, JSON, Bytes::new()).await?;
         }
-        print!("\nserver's resident memory, MiB: fresh {fresh:.0}, after the phases {full:.0}");
-        if settles {
-            tokio::time::sleep(SETTLES).await;
-            print!(", {} s after all was deleted {:.0}", SETTLES.as_secs(), resident_mib(pids));
-        }
-        println!();
         Ok(())
     }
 
@@ -160,7 +138,7 @@ impl Bench<'_> {
         let clients = 16;
         let mut connections = Vec::new();
         for _ in 0..clients {
-            connections.push(self.target.connect().await?);
+            connections.push(self.server.target.connect().await?);
         }
         let next = Arc::new(AtomicUsize::new(0));
         let path = self.path(Place::Many, kind.plural());
@@ -182,21 +160,5 @@ impl Bench<'_> {
             }
         });
         try_join_all(loops).await.map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn phases_are_chosen_by_name_or_by_a_part_of_it() {
-        let names = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            chosen(&names).iter().map(|phase| phase.name).collect::<Vec<_>>()
-        };
-        assert_eq!(names(&[]).len(), PHASES.len());
-        assert_eq!(names(&["create-cm-1"]), ["create-cm-1"]);
-        assert_eq!(names(&["create-cm", "watch-1"]), ["create-cm-1", "create-cm-16", "create-cm-64", "watch-1"]);
     }
 }

@@ -46,9 +46,9 @@ impl Bench<'_> {
     async fn timed(&self, work: Work, clients: usize) -> Result<Sample, Error> {
         let mut connections = Vec::new();
         for _ in 0..clients {
-            connections.push(self.target.connect().await?);
+            connections.push(self.server.target.connect().await?);
         }
-        let cpu = Cpu::now(&self.settings.pids);
+        let cpu = Cpu::now(&self.server.pids);
         let began = Instant::now();
         let end = began + Duration::from_secs_f64(self.settings.seconds);
         let loops = connections.into_iter().map(|mut connection| async move {
@@ -62,7 +62,7 @@ impl Bench<'_> {
         });
         let latencies: Vec<Duration> = try_join_all(loops).await?.into_iter().flatten().collect();
         let took = began.elapsed();
-        let cost = cpu.since(&self.settings.pids, latencies.len());
+        let cost = cpu.since(&self.server.pids, latencies.len());
         Ok(sample(latencies, took, cost))
     }
 
@@ -107,7 +107,7 @@ impl Bench<'_> {
         let each = 250;
         let mut connections = Vec::new();
         for _ in 0..clients {
-            connections.push(self.target.connect().await?);
+            connections.push(self.server.target.connect().await?);
         }
         let first = self.next.fetch_add(each * clients, Ordering::Relaxed);
         let made = connections.into_iter().enumerate().map(|(at, mut connection)| async move {
@@ -119,7 +119,7 @@ impl Bench<'_> {
             Ok::<_, Error>((connection, names))
         });
         let made = try_join_all(made).await?;
-        let cpu = Cpu::now(&self.settings.pids);
+        let cpu = Cpu::now(&self.server.pids);
         let began = Instant::now();
         let loops = made.into_iter().map(|(mut connection, names)| async move {
             let mut latencies = Vec::with_capacity(names.len());
@@ -133,7 +133,7 @@ impl Bench<'_> {
         });
         let latencies: Vec<Duration> = try_join_all(loops).await?.into_iter().flatten().collect();
         let took = began.elapsed();
-        Ok(sample(latencies, took, cpu.since(&self.settings.pids, clients * each)))
+        Ok(sample(latencies, took, cpu.since(&self.server.pids, clients * each)))
     }
 
     /// Whole lists of many pods.
@@ -141,8 +141,8 @@ impl Bench<'_> {
         self.fill(Kind::ConfigMap, CONFIG_MAPS).await?;
         self.fill(Kind::Pod, self.settings.pods).await?;
         let pods = self.path(Place::Many, "pods");
-        let mut connection = self.target.connect().await?;
-        let cpu = Cpu::now(&self.settings.pids);
+        let mut connection = self.server.target.connect().await?;
+        let cpu = Cpu::now(&self.server.pids);
         let began = Instant::now();
         let mut latencies = Vec::new();
         for _ in 0..3 {
@@ -167,7 +167,7 @@ impl Bench<'_> {
             latencies.push(sent.elapsed());
         }
         let took = began.elapsed();
-        let cost = cpu.since(&self.settings.pids, latencies.len());
+        let cost = cpu.since(&self.server.pids, latencies.len());
         Ok(sample(latencies, took, cost))
     }
 
@@ -177,10 +177,10 @@ impl Bench<'_> {
             "{}?watch=1&fieldSelector=metadata.name%3Dstanding-0&timeoutSeconds=600",
             self.path(Place::Standing, "configmaps")
         );
-        let crowd = watchers::open(self.target, count, &path).await?;
-        let mut connection = self.target.connect().await?;
+        let crowd = watchers::open(&self.server.target, count, &path).await?;
+        let mut connection = self.server.target.connect().await?;
         let of = format!("{}/standing-0", self.path(Place::Standing, "configmaps"));
-        let cpu = Cpu::now(&self.settings.pids);
+        let cpu = Cpu::now(&self.server.pids);
         let began = Instant::now();
         for at in 0..updates {
             if let Some(every) = every {
@@ -193,7 +193,7 @@ impl Bench<'_> {
         let latencies = crowd.finish(updates).await?;
         let took = began.elapsed();
         let delivered = latencies.len();
-        Ok(sample(latencies, took, cpu.since(&self.settings.pids, delivered)))
+        Ok(sample(latencies, took, cpu.since(&self.server.pids, delivered)))
     }
 }
 

@@ -52,9 +52,18 @@ fn cpu_seconds(pid: &str) -> f64 {
 
 /// Resident memory of all processes, in MiB.
 pub fn resident_mib(pids: &[u32]) -> f64 {
+    status_mib(pids, "VmRSS:")
+}
+
+/// The most of it that each ever had, in MiB.
+pub fn peak_mib(pids: &[u32]) -> f64 {
+    status_mib(pids, "VmHWM:")
+}
+
+fn status_mib(pids: &[u32], key: &str) -> f64 {
     let of = |pid: &u32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1024.0
     };
     pids.iter().map(of).sum()
