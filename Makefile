@@ -1,5 +1,5 @@
 # The README's two commands come first.
-.PHONY: run test stop bench bench-upstream profile fmt cluster cluster-stop conformance swap compare faults
+.PHONY: run test stop bench bench-upstream profile fmt fuzz cluster cluster-stop conformance swap compare faults
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
@@ -62,6 +62,13 @@ faults:
 	@scripts/install test
 	@cargo build --release --quiet --package xebec
 	@tests/faults/run --seed $(SEED) --faults $(FAULTS)
+
+# Fuzzes the decoders: WHAT=json for one of them, SECONDS for how long each. See docs/fuzz.md.
+WHAT ?=
+SECONDS ?= 1200
+fuzz:
+	@scripts/install test
+	@fuzz/run $(SECONDS) $(WHAT)
 
 fmt:
 	cargo fmt --all

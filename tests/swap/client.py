@@ -3,28 +3,23 @@
 import base64
 import http.client
 import json
+import re
 import ssl
-import subprocess
-import os
 import tempfile
 import threading
 import queue
 
 
 class Server:
-    """One API server, known by a kubeconfig. Each thread uses a connection of its own."""
+    """One API server, known by a kubeconfig as Xebec writes them. Each thread uses a connection of its own."""
 
     def __init__(self, kubeconfig):
-        config = json.loads(
-            subprocess.check_output(
-                [os.environ.get("KUBECTL", "kubectl"), "--kubeconfig", kubeconfig, "config", "view", "--raw", "-o", "json"]
-            )
-        )
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self.host = cluster["server"].removeprefix("https://")
-        self.tls = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        with open(kubeconfig) as file:
+            fields = dict(re.findall(r"^[ -]*([a-z-]+): (\S+)$", file.read(), re.MULTILINE))
+        self.host = fields["server"].removeprefix("https://")
+        self.tls = ssl.create_default_context(cadata=base64.b64decode(fields["certificate-authority-data"]).decode())
         with tempfile.NamedTemporaryFile() as pem:
-            pem.write(base64.b64decode(user["client-certificate-data"]) + base64.b64decode(user["client-key-data"]))
+            pem.write(base64.b64decode(fields["client-certificate-data"]) + base64.b64decode(fields["client-key-data"]))
             pem.flush()
             self.tls.load_cert_chain(pem.name)
         self.own = threading.local()
