@@ -288,6 +288,9 @@ class Run:
         failed = self.checks.failed
         workload.scale(fault.replicas)
         rest(fault.wait_ms)
+        if self.options.lie:
+            lie = Injection(cluster.server.thread("store-log"), "fdatasync,fsync", "retval=0")
+            lie.wait("INJECTED", 20, LIMIT)
         FAULTS[fault.kind](cluster, random.Random(fault.seed), **fault.given)
         gone = time.monotonic()
         writes = journal.wait_for_write(gone, LIMIT)
@@ -340,6 +343,7 @@ def main():
     arguments.add_argument("--life", type=int, default=plan.LIFE, help="faults that one cluster lives through")
     arguments.add_argument("--only", help="only faults whose kind contains this; the rest of the list stays what it is")
     arguments.add_argument("--list", action="store_true", help="print the faults and end")
+    arguments.add_argument("--lie", action="store_true", help="syncs of the log say yes and do nothing: losing power must be noticed")
     arguments.add_argument("--debug", action="store_true")
     options = arguments.parse_args()
     options.xebec = options.xebec.resolve()
