@@ -121,6 +121,7 @@ class Cluster:
                 process.kill()
         self.kill_node()
         self.stop_node()
+        self.remove_network()
 
     def processes(self):
         """What runs in the pods' cgroups."""
@@ -181,9 +182,13 @@ class Cluster:
             "sockets": [str(self.run_dir)] if self.run_dir.exists() else [],
         }
 
-    def end(self):
+    def remove_network(self):
+        command("ip", "link", "del", "faults")
         self.holder.kill()
         self.holder.wait()
+
+    def end(self):
+        self.remove_network()
         if self.etcd:
             self.etcd.end(30)
         for disk in (self.server_disk, self.node_disk, *([self.etcd_disk] if self.etcd else [])):
