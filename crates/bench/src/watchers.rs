@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::connect::Target;
 
@@ -16,9 +17,9 @@ const WATCHES_PER_CONNECTION: usize = 50;
 /// How long the last event may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Open watches that report what they see.
+/// Open watches that report what they see; they end with it.
 pub struct Crowd {
-    count: usize,
+    watches: JoinSet<()>,
     sent: Arc<std::sync::Mutex<HashMap<usize, Instant>>>,
     seen: mpsc::UnboundedReceiver<Duration>,
 }
@@ -29,6 +30,7 @@ pub async fn open(target: &Target, count: usize, path: &str) -> Result<Crowd, Er
     let (report, seen) = mpsc::unbounded_channel();
     let (ready, mut all_ready) = mpsc::unbounded_channel();
     let mut connection = None;
+    let mut watches = JoinSet::new();
     for at in 0..count {
         if at % WATCHES_PER_CONNECTION == 0 {
             connection = Some(target.connect().await?);
@@ -36,7 +38,7 @@ pub async fn open(target: &Target, count: usize, path: &str) -> Result<Crowd, Er
         let Some(connection) = connection.as_mut() else { continue };
         let mut body = connection.open(path).await?;
         let (sent, report, ready) = (sent.clone(), report.clone(), ready.clone());
-        tokio::spawn(async move {
+        watches.spawn(async move {
             let mut first = true;
             let mut rest = Vec::new();
             while let Some(Ok(frame)) = body.frame().await {
@@ -61,7 +63,7 @@ pub async fn open(target: &Target, count: usize, path: &str) -> Result<Crowd, Er
     for _ in 0..count {
         tokio::time::timeout(PATIENCE, all_ready.recv()).await.map_err(|_| "a watch had no first event")?;
     }
-    Ok(Crowd { count, sent, seen })
+    Ok(Crowd { watches, sent, seen })
 }
 
 /// `"mark":"17"` in an event.
@@ -89,11 +91,12 @@ impl Crowd {
 
     /// Waits for everything that was sent; one latency per event and watcher.
     pub async fn finish(mut self, updates: usize) -> Result<Vec<Duration>, Error> {
-        let mut all = Vec::with_capacity(updates * self.count);
-        while all.len() < updates * self.count {
+        let expected = updates * self.watches.len();
+        let mut all = Vec::with_capacity(expected);
+        while all.len() < expected {
             match tokio::time::timeout(PATIENCE, self.seen.recv()).await {
                 Ok(Some(latency)) => all.push(latency),
-                _ => return Err(format!("{} of {} events arrived", all.len(), updates * self.count).into()),
+                _ => return Err(format!("{} of {expected} events arrived", all.len()).into()),
             }
         }
         Ok(all)
