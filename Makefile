@@ -1,5 +1,5 @@
 # The README's two commands come first.
-.PHONY: run test stop bench bench-upstream profile fmt fuzz cluster cluster-stop conformance swap compare faults
+.PHONY: run test stop bench bench-upstream profile fmt fuzz cluster cluster-stop conformance swap compare clients faults
 
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
@@ -53,6 +53,13 @@ swap:
 LABELS ?=
 compare:
 	@scripts/compare $(if $(LABELS),'$(LABELS)')
+
+# Clients that others wrote, each at work against a cluster; NAMES=… for some, see docs/clients.md. Needs Go and Python.
+NAMES ?=
+clients:
+	@scripts/install run
+	@cargo build --release --quiet --package xebec
+	@tests/clients/run $(NAMES)
 
 # Faults drawn from a seed while clients write and watch: kills, power cuts, full disks, failing syncs, clocks. Prints
 # one line a fault; SEED and FAULTS choose the list, see docs/faults.md.
