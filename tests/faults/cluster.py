@@ -75,6 +75,13 @@ class Cluster:
         self.clocks["server"].set(0)
         self.agent.start()
 
+    def all_run(self):
+        """Nobody starts what has ended by itself: that is a violation."""
+        for name, process in (("server", self.server), ("node", self.agent), ("etcd", self.etcd)):
+            if process and process.running.poll() is not None:
+                raise ChildProcessError(f"{name} has ended by itself: {process.running.returncode}")
+        return True
+
     def ready(self):
         try:
             return self.api.send("GET", "/readyz")[0] == 200

@@ -185,7 +185,7 @@ class Workload:
     def wait(self, what, holds, limit=LIMIT):
         """Until `holds(pods)`; asked again at each event of pods."""
         end, pods = time.monotonic() + limit, None
-        while time.monotonic() < end:
+        while time.monotonic() < end and self.cluster.all_run():
             try:
                 listed = self.cluster.api.get(PODS)
                 pods = listed["items"]
