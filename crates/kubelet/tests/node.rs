@@ -342,7 +342,24 @@ async fn the_node_is_registered_and_ready() {
         assert!(tries < 100, "no lease");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    // Regression: a node that was given up for a while stayed unknown for minutes, though its kubelet was well.
+    let unknown = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    let patch = client::Patch::Strategic(client::json::parse(unknown.to_string().as_bytes()).unwrap());
+    nodes.patch(&node.name, "status", &patch, &client::WriteOptions::default()).await.unwrap();
+    let mut tries = 0;
+    while ready_status(&node).await != "True" {
+        tries += 1;
+        assert!(tries < 400, "the node does not become ready again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     node.finish().await;
+}
+
+async fn ready_status(node: &Node) -> String {
+    let answer = node.admin.all(&client::resources::NODES).get(&node.name).await.unwrap();
+    let found: k8s_openapi::api::core::v1::Node = answer.view().unwrap();
+    let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+    conditions.into_iter().find(|one| one.type_ == "Ready").map(|one| one.status).unwrap_or_default()
 }
 
 #[tokio::test(flavor = "multi_thread")]

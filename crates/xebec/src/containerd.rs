@@ -51,19 +51,25 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub async fn ensure(machine: &Machine, handlers: &[String]) -> Result<String, Error> {
     let socket = machine.containerd_socket();
     let endpoint = format!("unix://{}", socket.display());
-    if UnixStream::connect(&socket).await.is_err() {
-        start(machine, handlers)?;
-    }
     let runtime = Runtime::connect(&endpoint)?;
-    // It listens before it has found its containers.
+    let mut started = false;
+    // It listens before it has found its containers; and one that is just being killed listens for a moment more.
     let answers = async {
-        while UnixStream::connect(&socket).await.is_err() || runtime.list_images(IMAGES).await.is_err() {
+        loop {
+            match UnixStream::connect(&socket).await {
+                Ok(_) if runtime.list_images(IMAGES).await.is_ok() => return Ok::<(), Error>(()),
+                Err(_) if !started => {
+                    start(machine, handlers)?;
+                    started = true;
+                }
+                _ => {}
+            }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };
     tokio::time::timeout(START_TIME_MAX, answers)
         .await
-        .map_err(|_| format!("containerd does not answer; its log is {}", log_path(machine).display()))?;
+        .map_err(|_| format!("containerd does not answer; its log is {}", log_path(machine).display()))??;
     Ok(endpoint)
 }
 

@@ -38,12 +38,14 @@ struct Sign {
 // === impl Pulse ===
 
 impl Pulse {
-    /// A lease was seen: renewed, it is a sign of life.
+    /// A lease was seen: renewed, it is a sign of life. Also with an earlier time, which upstream passes over: a node
+    /// whose clock was set back is alive.
     pub fn lease(&self, lease: &Lease) {
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
         let mut all = self.0.lock();
         if let Some(sign) = all.get_mut(lease.name())
-            && renewed > sign.renewed
+            && renewed.is_some()
+            && renewed != sign.renewed
         {
             sign.renewed = renewed;
             sign.at = Instant::now();
@@ -73,7 +75,7 @@ impl Pulse {
             sign.at = Instant::now();
         }
         let renewed = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref()).map(|time| time.0);
-        if renewed > sign.renewed {
+        if renewed.is_some() && renewed != sign.renewed {
             sign.renewed = renewed;
             sign.at = Instant::now();
         }
@@ -175,6 +177,9 @@ mod tests {
         tokio::time::advance(silent).await;
         // The same lease again is no sign.
         assert_eq!(pulse.node(&node("u", T2), Some(&lease("2026-01-01T00:00:01.000000Z")), now), silent);
+        // Set back.
+        pulse.lease(&lease("2026-01-01T00:00:00.000000Z"));
+        assert_eq!(pulse.node(&node("u", T2), None, now), Duration::ZERO);
         // Another node of the same name.
         assert_eq!(pulse.node(&node("v", T2), None, now), Duration::ZERO);
     }

@@ -96,41 +96,33 @@ async fn patch(kubelet: &Kubelet, subresource: &str, body: Value) -> Result<Node
     nodes.patch(&kubelet.config.node_name, subresource, &body, &WriteOptions::default()).await?.view()
 }
 
-/// Looks at the node often and writes when something changed, or now and then.
+/// Looks at the node often and writes when something changed, or now and then. What counts is what the API says, not what
+/// was written last: the node lifecycle controller makes conditions unknown when it has heard nothing for too long.
 async fn keep_status(kubelet: &Kubelet, port: u16) {
     let mut ticks = tokio::time::interval(kubelet.config.node_status_update_frequency);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut written: Option<(NodeStatus, tokio::time::Instant)> = None;
+    let mut written: Option<tokio::time::Instant> = None;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = kubelet.health_changed.notified() => {}
         }
-        let old = match &written {
-            Some((status, _)) => status.clone(),
-            None => match kubelet
-                .client
-                .kind::<Node>("")
-                .get(&kubelet.config.node_name)
-                .await
-                .and_then(|answer| answer.view::<Node>())
-            {
-                Ok(node) => node.status.unwrap_or_default(),
-                Err(error) => {
-                    tracing::warn!(%error, "the node could not be read");
-                    ticks.tick().await;
-                    continue;
-                }
-            },
+        let old = match known_status(kubelet).await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::warn!(%error, "the node could not be read");
+                ticks.tick().await;
+                continue;
+            }
         };
         let new = derive(kubelet, port, &old).await;
-        let due = written.as_ref().is_none_or(|(_, at)| at.elapsed() >= kubelet.config.node_status_report_frequency);
+        let due = written.is_none_or(|at| at.elapsed() >= kubelet.config.node_status_report_frequency);
         if !due && !status::changed(&old, &new) {
             continue;
         }
         tell_changes(kubelet, &old, &new);
         match write(kubelet, &old, &new).await {
-            Ok(node) => written = Some((node.status.unwrap_or_default(), tokio::time::Instant::now())),
+            Ok(_) => written = Some(tokio::time::Instant::now()),
             Err(error) => {
                 tracing::warn!(%error, "the node's status could not be written");
                 written = None;
@@ -138,6 +130,16 @@ async fn keep_status(kubelet: &Kubelet, port: u16) {
             }
         }
     }
+}
+
+/// The node's status as the API has it.
+async fn known_status(kubelet: &Kubelet) -> Result<NodeStatus, client::ClientError> {
+    let name = &kubelet.config.node_name;
+    if let Some(node) = kubelet.nodes.find("", name) {
+        return Ok(node.view.status.clone().unwrap_or_default());
+    }
+    let node: Node = kubelet.client.kind::<Node>("").get(name).await?.view()?;
+    Ok(node.status.unwrap_or_default())
 }
 
 async fn write(kubelet: &Kubelet, old: &NodeStatus, new: &NodeStatus) -> Result<Node, client::ClientError> {

@@ -97,7 +97,9 @@ impl ProbeState {
             return (Step::End, Some(Outcome::Success));
         }
         let delay = i64::from(context.probe.initial_delay_seconds.unwrap_or_default());
-        if (context.now - started) / 1_000_000_000 < delay {
+        // A clock that was set back makes starts lie ahead; upstream waits for them to come by even without a delay.
+        let age = (context.now - started).max(0);
+        if age / 1_000_000_000 < delay {
             return (Step::Wait, note);
         }
         let is_startup = context.purpose == Purpose::Startup;
@@ -194,6 +196,13 @@ mod tests {
         let mut state = ProbeState::default();
         assert_eq!(state.step(&context(&fixture, Purpose::Liveness, 104), &running("1", true)).0, Step::Wait);
         assert_eq!(state.step(&context(&fixture, Purpose::Liveness, 105), &running("1", true)), (Step::Probe, None));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_keep_from_probing() {
+        let mut state = ProbeState::default();
+        let fixture = fixture(json!({}));
+        assert_eq!(state.step(&context(&fixture, Purpose::Readiness, 3), &running("1", true)).0, Step::Probe);
     }
 
     #[test]
