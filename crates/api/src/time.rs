@@ -23,6 +23,8 @@ pub struct TimeError(String);
 /// Seconds from Go's zero time, the year 1, to 1970.
 const ZERO_SECONDS: i64 = -62_135_596_800;
 const DAY_SECONDS: i64 = 86_400;
+/// The seconds of the years 0 to 9999.
+const WRITABLE_SECONDS: std::ops::Range<i64> = -62_167_219_200..253_402_300_800;
 
 // === impl Time ===
 
@@ -36,6 +38,11 @@ impl Time {
 
     pub fn is_zero(&self) -> bool {
         *self == Time::ZERO
+    }
+
+    /// Whether the year has four digits: no other is read. Upstream stores such times, for no client to read.
+    pub fn is_writable(&self) -> bool {
+        WRITABLE_SECONDS.contains(&self.seconds)
     }
 
     /// Reads RFC 3339 (`metav1.Time`); a fraction is accepted.
@@ -146,7 +153,8 @@ impl Reader<'_> {
             return Err(self.failed(": day out of range"));
         }
         let seconds = days(year, month, day) * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset;
-        Ok(Time { seconds, nanos })
+        let time = Time { seconds, nanos };
+        if time.is_writable() { Ok(time) } else { Err(self.failed(": year out of range")) }
     }
 
     fn digits(&mut self, count: usize, element: &str) -> Read<i64> {
@@ -259,6 +267,7 @@ mod tests {
     #[case("2006-13-02T00:00:00Z", r#"parsing time "2006-13-02T00:00:00Z": month out of range"#)]
     #[case("2023-02-29T00:00:00Z", r#"parsing time "2023-02-29T00:00:00Z": day out of range"#)]
     #[case("2023-02-20T25:00:00Z", r#"parsing time "2023-02-20T25:00:00Z": hour out of range"#)]
+    #[case("9999-12-31T23:59:59-01:00", r#"parsing time "9999-12-31T23:59:59-01:00": year out of range"#)]
     #[case("2023-02-20T05:00:00Zx", r#"parsing time "2023-02-20T05:00:00Zx": extra text: "x""#)]
     #[case(
         "2023-02-20T05:00:00",

@@ -59,7 +59,10 @@ pub(super) fn time(value: &mut Value, frame: &Frame<'_>, micro: bool) -> Stop {
         return Err(frame.mismatch(&described(value, &Shape::String), "string"));
     };
     let parsed = if micro { Time::parse_micro(text) } else { Time::parse(text) };
-    let time = parsed.map_err(|error| error.to_string())?;
+    let mut time = parsed.map_err(|error| error.to_string())?;
+    if !micro {
+        time.nanos = 0;
+    }
     if time.is_zero() {
         *value = Value::Null;
     } else if micro {

@@ -112,6 +112,8 @@ fn strict_errors(
 
 /// Upstream stops counting there.
 const STRICT_ERRORS_MAX: usize = 100;
+/// Ours stops here too: one path may be as long as a body.
+const STRICT_ERRORS_BYTES_MAX: usize = 256 << 10;
 
 /// Brings an edited tree into canonical form.
 ///

@@ -158,6 +158,24 @@ fn schemas_of_custom_resources_are_typed_inside_their_unions() {
     );
 }
 
+/// Found by fuzzing: what is no time once its fraction is gone was one when it came.
+#[test]
+fn a_fraction_of_the_first_second_is_no_time() {
+    let text = r#"{"metadata":{"deletionTimestamp":"0001-01-01T00:00:00.5Z"}}"#;
+    let value = decoded(kind("", "v1", "Pod"), text, FieldValidation::Ignore).unwrap().value;
+    assert!(value.at("metadata.deletionTimestamp").is_null());
+}
+
+/// Found by fuzzing: a hundred paths may be a hundred times as long as the text.
+#[test]
+fn long_paths_of_unknown_fields_are_told_once() {
+    let fields: Vec<String> = (0..100).map(|at| format!("\"u{at}\":0")).collect();
+    let key = "k".repeat(STRICT_ERRORS_BYTES_MAX);
+    let text = format!("{{\"{key}\":0,{}}}", fields.join(","));
+    let warnings = decoded(kind("", "v1", "Pod"), &text, FieldValidation::Warn).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+}
+
 #[test]
 fn canonicalizing_twice_changes_nothing() {
     let root = kind("", "v1", "Pod");

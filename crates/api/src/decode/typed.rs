@@ -120,9 +120,11 @@ impl<'s> Decoder<'s> {
 
     #[cold]
     fn mismatched(&mut self, shape: &Shape, go_type: &str, value: &mut Value, frame: &Frame<'_>) {
-        let found = leaf::described(value, shape);
-        let type_name = if go_type.is_empty() { type_name(self.schema, shape) } else { go_type.to_owned() };
-        self.saved(frame.mismatch(&found, &type_name));
+        if self.mismatch.is_none() {
+            let found = leaf::described(value, shape);
+            let type_name = if go_type.is_empty() { type_name(self.schema, shape) } else { go_type.to_owned() };
+            self.saved(frame.mismatch(&found, &type_name));
+        }
         *value = zero(self.schema, shape);
     }
 
@@ -195,7 +197,7 @@ impl<'s> Decoder<'s> {
                 Some(place)
             }
             None => {
-                if self.reports {
+                if self.reports && self.has_room() {
                     self.report(frame.path_of(name));
                 }
                 None
@@ -203,9 +205,15 @@ impl<'s> Decoder<'s> {
         }
     }
 
+    /// Whether more unknown fields are to be told of. Paths may be as long as the text.
+    fn has_room(&self) -> bool {
+        let told: usize = self.unknown.iter().map(String::len).sum();
+        self.unknown.len() < super::STRICT_ERRORS_MAX && told < super::STRICT_ERRORS_BYTES_MAX
+    }
+
     #[cold]
     fn report(&mut self, path: String) {
-        if self.unknown.len() < super::STRICT_ERRORS_MAX && !self.unknown.contains(&path) {
+        if !self.unknown.contains(&path) {
             self.unknown.push(path);
         }
     }

@@ -50,7 +50,12 @@ struct Growth {
     copied_bytes: usize,
     /// The document is not deeper than this.
     depth: usize,
+    /// How often the whole document may still be looked at to know better.
+    looks: usize,
 }
+
+/// Only moves and copies within documents nested half as deep as any may be have to look.
+const LOOKS_MAX: usize = 16;
 
 const NO_PATH: &str = "operation missing path field: missing value";
 
@@ -95,7 +100,7 @@ impl Patch {
     /// [`Error::Failed`] at the first operation that does not fit; the document is then lost.
     pub fn apply(&self, mut document: Value) -> Result<Value, Error> {
         sort(&mut document);
-        let mut growth = Growth { copied_bytes: 0, depth: document.depth() };
+        let mut growth = Growth { copied_bytes: 0, depth: document.depth(), looks: LOOKS_MAX };
         for operation in &self.operations {
             operation.apply(&mut document, &mut growth).map_err(Error::Failed)?;
         }
@@ -124,7 +129,8 @@ impl Growth {
     fn place(&mut self, document: &Value, path: &str, value: &Value, depth_max: usize) -> Result<(), String> {
         let levels = path.matches('/').count();
         let mut depth = levels + depth_max;
-        if depth > DEPTH_MAX {
+        if depth > DEPTH_MAX && self.looks > 0 {
+            self.looks -= 1;
             depth = levels + value.depth();
             self.depth = document.depth();
         }
@@ -241,7 +247,9 @@ impl Operation {
             "move" => format!("move operation failed to decode path: {NO_PATH}"),
             _ => "copy operation failed to decode path: missing value".into(),
         })?;
-        growth.place(document, path, &value, growth.depth)?;
+        // The value was that much above the deepest at most.
+        let depth_max = growth.depth.saturating_sub(from.matches('/').count());
+        growth.place(document, path, &value, depth_max)?;
         let (container, key) = find(document, path).ok_or_else(|| {
             format!("{action} operation does not apply: doc is missing destination path: {path}: missing value")
         })?;
@@ -544,6 +552,18 @@ mod tests {
         let often = [moves("/a/0", "/b/1"), moves("/b/1", "/a/0")].join(",");
         let patch = format!("[{}]", vec![often; OPERATIONS_MAX / 2].join(","));
         assert!(run(r#"{"a":[1],"b":[2]}"#, &patch).is_ok(), "a value may move as often as it likes");
+    }
+
+    /// Found while fuzzing: each such move looked at the whole document twice, and a patch may hold 10,000 of them.
+    #[test]
+    fn deep_documents_are_not_looked_at_without_end() {
+        let document = format!(r#"{{"a":{}1{},"b":[1]}}"#, "[".repeat(200), "]".repeat(200));
+        let inner = format!("/a{}/1", "/0".repeat(100));
+        let there = format!(r#"{{"op":"move","from":"/b/0","path":"{inner}"}}"#);
+        let back = format!(r#"{{"op":"move","from":"{inner}","path":"/b/0"}}"#);
+        let patch = |pairs: usize| format!("[{}]", vec![format!("{there},{back}"); pairs].join(","));
+        assert!(run(&document, &patch(LOOKS_MAX)).is_ok());
+        assert!(run(&document, &patch(LOOKS_MAX + 1)).is_err());
     }
 
     proptest! {

@@ -41,7 +41,8 @@ impl Quantity {
             exponent += 1;
         }
         while exponent % 3 != 0 {
-            digits = digits.saturating_mul(10);
+            // At most twice, for which there is room.
+            digits *= 10;
             exponent -= 1;
         }
         match (format, exponent) {

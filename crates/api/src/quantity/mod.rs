@@ -1,7 +1,7 @@
 //! Quantities: `500m`, `1.5Gi`, `1e3`, exactly as upstream's `resource.Quantity` reads, rounds, computes and prints them.
 //!
 //! Numbers are decimal with 128 bits and never go through floating point. Upstream has no bound
-//! on digits; ours ends beyond 38 of them, which no resource comes near.
+//! on digits; ours ends beyond 36 of them, which no resource comes near.
 
 mod format;
 mod parse;
@@ -36,6 +36,8 @@ pub enum Format {
 
 /// Finer parts are rounded up.
 const SCALE_MIN: i32 = -9;
+/// Larger numbers are not kept: two zeros more, which a suffix may ask for, still fit.
+const DIGITS_MAX: i128 = 10i128.pow(36);
 
 // === impl Quantity ===
 
@@ -126,7 +128,7 @@ impl Quantity {
 
     /// Multiplies by a whole number.
     pub fn mul(&mut self, factor: i64) {
-        self.digits = self.digits.saturating_mul(factor.into());
+        self.digits = self.digits.saturating_mul(factor.into()).clamp(-DIGITS_MAX, DIGITS_MAX);
         self.text = None;
     }
 
@@ -141,13 +143,13 @@ impl Quantity {
         }
         let scale = if self.is_zero() { other.scale } else { self.scale.min(other.scale) };
         let at = |one: &Quantity| shifted(one.digits, (one.scale - scale).max(0) as u32).unwrap_or(one.limit());
-        self.digits = op(at(self), at(other));
+        self.digits = op(at(self), at(other)).clamp(-DIGITS_MAX, DIGITS_MAX);
         self.scale = scale;
     }
 
     /// Where a number goes that is too large.
     fn limit(&self) -> i128 {
-        if self.digits < 0 { i128::MIN + 1 } else { i128::MAX }
+        self.digits.signum() * DIGITS_MAX
     }
 }
 
@@ -184,7 +186,7 @@ impl Default for Quantity {
 fn shifted(digits: i128, places: u32) -> Option<i128> {
     match digits {
         0 => Some(0),
-        _ => 10i128.checked_pow(places)?.checked_mul(digits),
+        _ => 10i128.checked_pow(places)?.checked_mul(digits).filter(|shifted| shifted.abs() <= DIGITS_MAX),
     }
 }
 
@@ -265,6 +267,26 @@ mod tests {
         let mut quantity = quantity(text);
         assert_eq!(quantity.round_up(scale), exact);
         assert_eq!(quantity.to_string(), rounded);
+    }
+
+    /// Found by fuzzing: what was computed near the end of 128 bits could be written and not read.
+    #[rstest]
+    #[case("1000000000000000000000000000000000000")]
+    #[case("123456789012345678901234567890123456e1")]
+    #[case("302996666666666669999")]
+    fn computing_ends_where_reading_does(#[case] text: &str) {
+        let changes: [fn(&mut Quantity); 4] = [
+            |one| one.mul(i64::MIN),
+            |one| one.sub(&quantity("-1e36")),
+            |one| one.add(&quantity("1e30")),
+            Quantity::neg,
+        ];
+        for change in changes {
+            let mut changed = quantity(text);
+            change(&mut changed);
+            let written = changed.to_string();
+            assert_eq!(written.parse::<Quantity>().map(|again| again.to_string()), Ok(written));
+        }
     }
 
     proptest! {

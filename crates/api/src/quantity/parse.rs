@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use smol_str::SmolStr;
 
-use super::{Format, Quantity, SCALE_MIN, divided, shifted};
+use super::{DIGITS_MAX, Format, Quantity, SCALE_MIN, divided, shifted};
 
 /// Why a text is no quantity, in upstream's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -135,6 +135,13 @@ impl Parts<'_> {
             if digits > 0 && divided(digits, scale.unsigned_abs()) == (1, false) {
                 format = Format::DecimalSi;
             }
+        }
+        while digits > DIGITS_MAX && digits % 10 == 0 {
+            digits /= 10;
+            scale += 1;
+        }
+        if digits > DIGITS_MAX {
+            return Err(QuantityError::Number);
         }
         let digits = if self.negative { -digits } else { digits };
         Ok(Quantity { digits, scale, format, text: None })

@@ -20,6 +20,13 @@ const PAIRWISE_FIELDS_MAX: usize = 24;
 /// So many duplicates are named; upstream stops there too.
 const DUPLICATES_MAX: usize = 100;
 
+/// Fields are named by their paths, each of which may be as long as the text: all of them take so many bytes for each
+/// byte of the text, or none is named.
+const NAMING_BYTES_MAX: usize = 16;
+
+/// Said where fields came more than once and are not named.
+const UNNAMED: &str = "duplicate fields, with paths too long to be told";
+
 /// Why a text is no JSON; the message is Go's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -65,7 +72,12 @@ pub fn parse_strict(text: &[u8]) -> Result<Parsed, ParseError> {
     // Paths are only kept on this rare second pass.
     let mut parser = Parser::new(&text);
     parser.path = Some(Vec::new());
+    parser.naming_bytes_left = NAMING_BYTES_MAX * text.len();
     let value = parser.document()?;
+    if parser.naming_bytes_left == 0 {
+        let said = vec![UNNAMED.to_owned()];
+        return Ok(Parsed { value, duplicates: Duplicates { said, ..Duplicates::default() } });
+    }
     let mut paths: Vec<String> = Vec::new();
     for (path, repeated) in &parser.fields {
         if *repeated && paths.len() < DUPLICATES_MAX && !paths.contains(path) {
@@ -103,6 +115,13 @@ struct Parser<'a> {
     fields: Vec<(String, bool)>,
     /// The names met in each open object, kept along with `path`.
     names: Vec<HashSet<Key>>,
+    /// Fields of the objects that are open, inner ones behind outer ones: complete objects take theirs in one piece of the
+    /// right size.
+    open_fields: Vec<(Key, Value)>,
+    /// Items of the lists that are open, likewise.
+    open_items: Vec<Value>,
+    /// What `fields` may still take; once there is too little, there is none.
+    naming_bytes_left: usize,
     /// A number that no float can hold; Go sees it only after the syntax of the whole text.
     too_large: Option<ParseError>,
 }
@@ -135,6 +154,9 @@ impl<'a> Parser<'a> {
             path: None,
             fields: Vec::new(),
             names: Vec::new(),
+            open_fields: Vec::new(),
+            open_items: Vec::new(),
+            naming_bytes_left: 0,
             too_large: None,
         }
     }
@@ -175,22 +197,24 @@ impl<'a> Parser<'a> {
     }
 
     fn array(&mut self) -> Result<Value> {
-        let mut items = Vec::new();
         self.skip_space();
         if self.peek() == b']' {
             self.at += 1;
-            return Ok(Value::Array(items));
+            return Ok(Value::Array(Vec::new()));
         }
+        let first = self.open_items.len();
         loop {
-            self.enter(|| Step::Index(items.len()));
-            items.push(self.value()?);
+            let index = self.open_items.len() - first;
+            self.enter(|| Step::Index(index));
+            let item = self.value()?;
+            self.open_items.push(item);
             self.leave();
             self.skip_space();
             match self.peek() {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
-                    return Ok(Value::Array(items));
+                    return Ok(Value::Array(self.open_items.drain(first..).collect()));
                 }
                 _ => return Err(self.unexpected("after array element")),
             }
@@ -198,12 +222,12 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self) -> Result<Value> {
-        let mut fields = Map::new();
         self.skip_space();
         if self.peek() == b'}' {
             self.at += 1;
-            return Ok(Value::Object(fields));
+            return Ok(Value::Object(Map::new()));
         }
+        let first = self.open_fields.len();
         if self.path.is_some() {
             self.names.push(HashSet::new());
         }
@@ -222,15 +246,16 @@ impl<'a> Parser<'a> {
             self.note(&key);
             let value = self.value()?;
             self.leave();
-            fields.push_unchecked(key, value);
+            self.open_fields.push((key, value));
             self.skip_space();
             match self.peek() {
                 b',' => self.at += 1,
                 b'}' => {
                     self.at += 1;
                     self.names.pop();
+                    let mut fields = self.open_fields.drain(first..).collect();
                     self.settle(&mut fields);
-                    return Ok(Value::Object(fields));
+                    return Ok(Value::Object(Map::of_unique(fields)));
                 }
                 _ => return Err(self.unexpected("after object key:value pair")),
             }
@@ -238,8 +263,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Leaves the last value of every field that came more than once, in the first one's place.
-    fn settle(&mut self, fields: &mut Map) {
-        let entries = fields.entries_mut();
+    fn settle(&mut self, entries: &mut Vec<(Key, Value)>) {
         if surely_unique(entries) {
             return;
         }
@@ -284,7 +308,13 @@ impl<'a> Parser<'a> {
     /// Notes down that the parser is at a field, and whether its object had it before.
     fn note(&mut self, key: &Key) {
         let (Some(path), Some(names)) = (&self.path, self.names.last_mut()) else { return };
-        let mut text = String::new();
+        let length: usize = path.iter().map(Step::length).sum();
+        self.naming_bytes_left = self.naming_bytes_left.saturating_sub(length + size_of::<(String, bool)>());
+        if self.naming_bytes_left == 0 {
+            self.fields = Vec::new();
+            return;
+        }
+        let mut text = String::with_capacity(length);
         for (at, step) in path.iter().enumerate() {
             step.append_to(&mut text, at == 0);
         }
@@ -502,6 +532,14 @@ fn quoted(found: char) -> String {
 // === impl Step ===
 
 impl Step {
+    /// About as many bytes as it takes in a path.
+    fn length(&self) -> usize {
+        match self {
+            Step::Index(_) => "[00]".len(),
+            Step::Field(name) => name.len() + 1,
+        }
+    }
+
     fn append_to(&self, path: &mut String, first: bool) {
         match self {
             Step::Index(index) => {
@@ -588,6 +626,16 @@ mod tests {
         assert_eq!(again, ["b[0].c", "b[0].c", "a"]);
         assert_eq!(strict.value, parsed(r#"{"a":{"x":null},"b":[{"c":4,"d":2}]}"#));
         assert_eq!(parse(text), Ok(strict.value));
+    }
+
+    /// Found by fuzzing: with all of them named, a body of 3 MB took more memory than any machine has.
+    #[test]
+    fn long_paths_are_not_told() {
+        let fields = "\"a\":0,".repeat(10_000);
+        let text = format!("{{\"{}\":{{{fields}\"b\":0}}}}", "k".repeat(100_000));
+        let strict = parse_strict(text.as_bytes()).unwrap();
+        assert_eq!(strict.duplicates, Duplicates { said: vec![UNNAMED.to_owned()], ..Duplicates::default() });
+        assert_eq!(parse(text.as_bytes()), Ok(strict.value));
     }
 
     #[test]

@@ -26,6 +26,7 @@ struct Slots(Vec<(usize, Value)>);
 
 struct Decoder<'s> {
     schema: &'s Schema,
+    /// How many lists and objects the value lies in: as many may be as in JSON, which it is stored as.
     depth: usize,
 }
 
@@ -48,15 +49,21 @@ impl Slots {
 
 impl Decoder<'_> {
     fn structure(&mut self, id: StructId, message: &[u8]) -> Result<Value> {
-        self.depth += 1;
-        if self.depth > json::DEPTH_MAX {
-            return Err(ProtobufError::TooDeep);
-        }
         let of = self.schema.get(id);
         let mut slots = Slots::default();
-        self.message(of.fields(), of.wire(), message, &mut slots)?;
-        self.depth -= 1;
+        self.nested(|decoder| decoder.message(of.fields(), of.wire(), message, &mut slots))?;
         Ok(self.assemble(of, slots))
+    }
+
+    /// Reads what lies in a list or an object.
+    fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.depth == json::DEPTH_MAX {
+            return Err(ProtobufError::TooDeep);
+        }
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        result
     }
 
     /// The fields that Go would write, in its order.
@@ -103,15 +110,19 @@ impl Decoder<'_> {
 
     fn field(&mut self, field: &Field, payload: Payload<'_>, slot: &mut Value) -> Result<()> {
         match &field.shape {
-            Shape::Array(array) if field.wrapped => *slot = self.wrapped(&array.item, payload, &field.name)?,
+            Shape::Array(array) if field.wrapped => {
+                *slot = self.nested(|decoder| decoder.wrapped(&array.item, payload, &field.name))?;
+            }
             Shape::Array(array) => {
                 if slot.is_null() {
                     *slot = Value::Array(Vec::new());
                 }
                 let Value::Array(items) = slot else { return Ok(()) };
-                self.items(&array.item, payload, &field.name, items)?;
+                self.nested(|decoder| decoder.items(&array.item, payload, &field.name, items))?;
             }
-            Shape::Map(map) => self.entry(&map.value, payload, &field.name, slot.make_object())?,
+            Shape::Map(map) => {
+                self.nested(|decoder| decoder.entry(&map.value, payload, &field.name, slot.make_object()))?;
+            }
             shape => *slot = self.value(shape, payload, &field.name)?,
         }
         Ok(())
@@ -150,7 +161,9 @@ impl Decoder<'_> {
         while let Some((number, payload)) = reader.field()? {
             match (number, shape) {
                 (1, _) => key = String::from_utf8_lossy(payload.bytes(name)?).into_owned(),
-                (2, Shape::Array(array)) => value = Some(self.wrapped(&array.item, payload, name)?),
+                (2, Shape::Array(array)) => {
+                    value = Some(self.nested(|decoder| decoder.wrapped(&array.item, payload, name))?);
+                }
                 (2, shape) => value = Some(self.value(shape, payload, name)?),
                 _ => {}
             }
@@ -170,12 +183,43 @@ impl Decoder<'_> {
 
     fn raw(&mut self, kind: RawKind, message: &[u8]) -> Result<Value> {
         match kind {
-            RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json => raw_json(message),
+            RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json => self.raw_json(message),
             RawKind::JsonSchemaPropsOrBool => self.schema_or_bool(message),
             RawKind::JsonSchemaPropsOrArray => self.schema_or_list(message, Self::schema_props),
             RawKind::JsonSchemaPropsOrStringArray => {
                 self.schema_or_list(message, |_, payload| Ok(text(payload.bytes("Property")?)))
             }
+        }
+    }
+
+    /// The JSON that a raw extension carries as bytes; an object in protobuf with its envelope is decoded.
+    fn raw_json(&mut self, message: &[u8]) -> Result<Value> {
+        let mut raw: &[u8] = b"";
+        let mut reader = Reader::new(message);
+        while let Some((number, payload)) = reader.field()? {
+            if number == 1 {
+                raw = payload.bytes("Raw")?;
+            }
+        }
+        if raw.is_empty() {
+            return Ok(Value::Null);
+        }
+        if raw.starts_with(MAGIC) {
+            let envelope = Envelope::parse(raw)?;
+            let Some(id) = envelope.builtin_kind() else {
+                let Envelope { api_version, kind, .. } = envelope;
+                return Err(ProtobufError::Content(format!(
+                    "no kind \"{kind}\" is registered for version \"{api_version}\""
+                )));
+            };
+            let mut value = Decoder { schema: builtin(), depth: self.depth }.structure(id, envelope.raw)?;
+            envelope.name(&mut value);
+            return Ok(value);
+        }
+        let value = json::parse(raw).map_err(|error| ProtobufError::Content(error.to_string()))?;
+        match self.depth + value.depth() {
+            depth if depth > json::DEPTH_MAX => Err(ProtobufError::TooDeep),
+            _ => Ok(value),
         }
     }
 
@@ -198,7 +242,7 @@ impl Decoder<'_> {
         while let Some((number, payload)) = reader.field()? {
             match number {
                 1 => schema = self.schema_props(payload)?,
-                2 => items.push(item(self, payload)?),
+                2 => items.push(self.nested(|decoder| item(decoder, payload))?),
                 _ => {}
             }
         }
@@ -219,7 +263,7 @@ fn leaf_value(shape: &Shape, payload: Payload<'_>, name: &str) -> Result<Value> 
         Shape::Bool => Value::Bool(payload.varint(name)? != 0),
         Shape::Int32 => Value::Int(i64::from(payload.varint(name)? as i32)),
         Shape::Int64 => Value::Int(payload.varint(name)? as i64),
-        Shape::Float64 => number(payload.double(name)?),
+        Shape::Float64 => number(payload.double(name)?)?,
         Shape::String => text(payload.bytes(name)?),
         Shape::Bytes => Value::from(STANDARD.encode(payload.bytes(name)?)),
         Shape::Time => time(payload.bytes(name)?, false)?,
@@ -236,12 +280,13 @@ fn text(bytes: &[u8]) -> Value {
     Value::from(&*String::from_utf8_lossy(bytes))
 }
 
-/// Whole floats are whole numbers, as they would be read from JSON.
-fn number(float: f64) -> Value {
+/// Whole floats are whole numbers, as they would be read from JSON, which has no others than finite ones.
+fn number(float: f64) -> Result<Value> {
     const EXACT_MAX: f64 = (1u64 << 53) as f64;
     match float.fract() == 0.0 && float.abs() <= EXACT_MAX {
-        true => Value::Int(float as i64),
-        false => Value::Float(float),
+        true => Ok(Value::Int(float as i64)),
+        false if float.is_finite() => Ok(Value::Float(float)),
+        false => Err(ProtobufError::Content(format!("json: unsupported value: {float}"))),
     }
 }
 
@@ -265,11 +310,20 @@ fn time(message: &[u8], micro: bool) -> Result<Value> {
     while let Some((number, payload)) = reader.field()? {
         match number {
             1 => seconds = payload.varint("Seconds")? as i64,
-            2 => nanos = payload.varint("Nanos")? as u32,
+            2 if micro => nanos = payload.varint("Nanos")? as i32,
             _ => {}
         }
     }
-    let time = Time { seconds, nanos: if micro { nanos } else { 0 } };
+    // As Go's `time.Unix` takes seconds and nanoseconds beyond one.
+    const SECOND: i32 = 1_000_000_000;
+    let nanos = nanos / 1000 * 1000;
+    let time = Time {
+        seconds: i64::saturating_add(seconds, nanos.div_euclid(SECOND).into()),
+        nanos: nanos.rem_euclid(SECOND).unsigned_abs(),
+    };
+    if !time.is_writable() {
+        return Err(ProtobufError::Content("Time.MarshalJSON: year outside of range [0,9999]".to_owned()));
+    }
     Ok(match micro {
         _ if time.is_zero() => Value::Null,
         true => Value::String(time.to_micro_text()),
@@ -303,37 +357,73 @@ fn int_or_string(message: &[u8]) -> Result<Value> {
     Ok(if is_text { text_value } else { Value::from(number_value) })
 }
 
-/// The JSON that a raw extension carries as bytes; an object in protobuf with its envelope is decoded.
-fn raw_json(message: &[u8]) -> Result<Value> {
-    let mut raw: &[u8] = b"";
-    let mut reader = Reader::new(message);
-    while let Some((number, payload)) = reader.field()? {
-        if number == 1 {
-            raw = payload.bytes("Raw")?;
-        }
-    }
-    if raw.is_empty() {
-        return Ok(Value::Null);
-    }
-    if raw.starts_with(MAGIC) {
-        let envelope = Envelope::parse(raw)?;
-        let Some(id) = envelope.builtin_kind() else {
-            let Envelope { api_version, kind, .. } = envelope;
-            return Err(ProtobufError::Content(format!(
-                "no kind \"{kind}\" is registered for version \"{api_version}\""
-            )));
-        };
-        let mut value = decode_message(builtin(), id, envelope.raw)?;
-        envelope.name(&mut value);
-        return Ok(value);
-    }
-    json::parse(raw).map_err(|error| ProtobufError::Content(error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::protobuf::wire::put_bytes;
+    use crate::codec::protobuf::wire::{put_bytes, put_int};
+
+    fn lease(seconds: i64, nanos: i64) -> Result<Value> {
+        let (mut time, mut spec, mut message) = (Vec::new(), Vec::new(), Vec::new());
+        put_int(1, seconds, &mut time);
+        put_int(2, nanos, &mut time);
+        put_bytes(3, &time, &mut spec);
+        put_bytes(2, &spec, &mut message);
+        decode_message(builtin(), builtin().find("io.k8s.api.coordination.v1.Lease").unwrap(), &message)
+    }
+
+    /// Found by fuzzing: such an object could be stored, and then no list that held it could be encoded.
+    #[test]
+    fn a_time_that_no_text_can_say_is_refused() {
+        for seconds in [i64::MIN, -62_167_219_201, 253_402_300_800, i64::MAX] {
+            assert!(lease(seconds, 0).is_err());
+        }
+        let time = |seconds, nanos| lease(seconds, nanos).unwrap().str_at("spec.acquireTime").to_owned();
+        assert_eq!(time(253_402_300_799, 999_999_999), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(time(5, -1_000), "1970-01-01T00:00:04.999999Z");
+        assert_eq!(time(5, 2_000_001_000), "1970-01-01T00:00:07.000001Z");
+    }
+
+    fn revision(data: &[u8]) -> Vec<u8> {
+        let (mut raw, mut message) = (Vec::new(), Vec::new());
+        put_bytes(1, data, &mut raw);
+        put_bytes(2, &raw, &mut message);
+        message
+    }
+
+    fn decoded(name: &str, message: &[u8]) -> Result<Value> {
+        decode_message(builtin(), builtin().find(name).unwrap(), message)
+    }
+
+    /// Found by fuzzing: the stack ran over, and with it the server ended.
+    #[test]
+    fn objects_within_objects_end() {
+        const NAME: &str = "io.k8s.api.apps.v1.ControllerRevision";
+        let mut message = Vec::new();
+        for level in 1..2_000 {
+            let mut within = Vec::from(MAGIC);
+            put_bytes(1, b"\x0a\x07apps/v1\x12\x12ControllerRevision", &mut within);
+            put_bytes(2, &message, &mut within);
+            message = revision(&within);
+            if level == json::DEPTH_MAX / 2 {
+                let text = json::to_vec(&decoded(NAME, &message).unwrap());
+                assert!(json::parse(&text).is_ok(), "what was decoded can be stored");
+            }
+        }
+        assert_eq!(decoded(NAME, &message), Err(ProtobufError::TooDeep));
+        let tower = |levels: usize| revision(&[b"[".repeat(levels), b"]".repeat(levels)].concat());
+        assert!(decoded(NAME, &tower(json::DEPTH_MAX - 1)).is_ok());
+        assert_eq!(decoded(NAME, &tower(json::DEPTH_MAX)), Err(ProtobufError::TooDeep));
+    }
+
+    /// Found by fuzzing: in JSON they were null.
+    #[test]
+    fn numbers_that_are_none_are_refused() {
+        let name = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+        for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.5] {
+            let message = [&[9 << 3 | super::super::wire::FIXED64][..], &float.to_le_bytes()].concat();
+            assert_eq!(decoded(name, &message).is_ok(), float == 1.5);
+        }
+    }
 
     #[test]
     fn of_repeated_keys_the_last_one_counts() {

@@ -61,20 +61,29 @@ const REPEATED_MAX: usize = 100;
 struct Builder {
     open: Vec<Open>,
     done: Option<Value>,
-    /// What anchors stand for, with the number of nodes in it.
-    anchors: HashMap<usize, (Value, usize)>,
-    nodes: usize,
-    /// Nodes that aliases stood for.
-    aliased: usize,
+    /// What anchors stand for, and how much it is.
+    anchors: HashMap<usize, (Value, Size)>,
+    /// All that was read.
+    read: Size,
+    /// What of it aliases stood for.
+    aliased: Size,
     /// Complaints about repeated keys, with their lines.
     repeated: Vec<(usize, String)>,
+}
+
+/// How large a tree is once every alias is what it stands for.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    /// Of its texts.
+    bytes: usize,
 }
 
 /// A list or mapping that is being read.
 struct Open {
     node: Node,
     anchor: usize,
-    nodes_before: usize,
+    read_before: Size,
 }
 
 enum Node {
@@ -102,7 +111,8 @@ impl Builder {
     fn on(&mut self, event: Event<'_>, span: Span) -> Result<bool, YamlError> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.nodes += 1;
+                let size = Size { nodes: 1, bytes: text.len() };
+                self.read.add(size);
                 let plain = style == ScalarStyle::Plain;
                 if let Some(Open { node: Node::Mapping { key: key @ None, .. }, .. }) = self.open.last_mut() {
                     *key = Some(mapping_key(&text, plain, tag.as_deref())?);
@@ -110,18 +120,19 @@ impl Builder {
                 }
                 let value = scalar_value(&text, plain, tag.as_deref())?;
                 if anchor > 0 {
-                    self.anchors.insert(anchor, (value.clone(), 1));
+                    self.anchors.insert(anchor, (value.clone(), size));
                 }
                 self.add(value, span)?;
             }
             Event::Alias(id) => {
-                let Some((value, nodes)) = self.anchors.get(&id) else {
+                let Some((value, size)) = self.anchors.get(&id) else {
                     return Err(YamlError("yaml: anchor value contains itself".to_owned()));
                 };
-                self.aliased += nodes;
-                self.nodes += nodes;
+                self.aliased.add(*size);
+                self.read.add(*size);
                 let value = value.clone();
                 self.check_aliases()?;
+                self.check_depth(value.depth())?;
                 if let Some(Open { node: Node::Mapping { key: key @ None, .. }, .. }) = self.open.last_mut() {
                     let Value::String(name) = value else { return Err(bad_key("alias")) };
                     *key = Some(MappingKey::Named(name.clone(), go_quote(&name)));
@@ -144,22 +155,20 @@ impl Builder {
         if let Some(Open { node: Node::Mapping { key: None, .. }, .. }) = self.open.last() {
             return Err(bad_key("collection"));
         }
-        if self.open.len() >= DEPTH_MAX {
-            return Err(YamlError("yaml: exceeded max depth".to_owned()));
-        }
-        self.open.push(Open { node, anchor, nodes_before: self.nodes });
-        self.nodes += 1;
+        self.check_depth(1)?;
+        self.open.push(Open { node, anchor, read_before: self.read });
+        self.read.add(Size { nodes: 1, bytes: 0 });
         Ok(())
     }
 
     fn close(&mut self, span: Span) -> Result<(), YamlError> {
-        let Some(Open { node, anchor, nodes_before }) = self.open.pop() else { return Ok(()) };
+        let Some(Open { node, anchor, read_before }) = self.open.pop() else { return Ok(()) };
         let value = match node {
             Node::List(items) => Value::Array(items),
             Node::Mapping { entries, .. } => self.mapping(entries),
         };
         if anchor > 0 {
-            self.anchors.insert(anchor, (value.clone(), self.nodes - nodes_before));
+            self.anchors.insert(anchor, (value.clone(), self.read.since(read_before)));
         }
         self.add(value, span)
     }
@@ -197,18 +206,43 @@ impl Builder {
         Ok(())
     }
 
-    /// Bombs of aliases within aliases are refused as go-yaml refuses them.
+    /// Whether something so deep may come here.
+    fn check_depth(&self, depth: usize) -> Result<(), YamlError> {
+        match self.open.len() + depth > DEPTH_MAX {
+            true => Err(YamlError("yaml: exceeded max depth".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    /// Bombs of aliases within aliases are refused as go-yaml refuses them, and long texts that come often: in memory
+    /// they are one, but what the tree is written to holds each.
     fn check_aliases(&self) -> Result<(), YamlError> {
         /// Up to so many nodes nearly all may come from aliases.
         const FEW: f64 = 400_000.0;
         /// From so many on only a tenth may.
         const MANY: f64 = 4_000_000.0;
-        let nodes = self.nodes as f64;
+        /// Several times as much as an object may be.
+        const BYTES_MAX: usize = 16 << 20;
+        let nodes = self.read.nodes as f64;
         let allowed = 0.99 - 0.89 * ((nodes - FEW) / (MANY - FEW)).clamp(0.0, 1.0);
-        match self.aliased > 100 && self.nodes > 1000 && self.aliased as f64 / nodes > allowed {
+        let many = self.aliased.nodes > 100 && self.read.nodes > 1000 && self.aliased.nodes as f64 / nodes > allowed;
+        match many || self.aliased.bytes > BYTES_MAX {
             true => Err(YamlError("yaml: document contains excessive aliasing".to_owned())),
             false => Ok(()),
         }
+    }
+}
+
+// === impl Size ===
+
+impl Size {
+    fn add(&mut self, other: Size) {
+        self.nodes += other.nodes;
+        self.bytes += other.bytes;
+    }
+
+    fn since(self, before: Size) -> Size {
+        Size { nodes: self.nodes - before.nodes, bytes: self.bytes - before.bytes }
     }
 }
 
@@ -341,8 +375,19 @@ mod tests {
         assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), "yaml: document contains excessive aliasing");
     }
 
+    /// Found by fuzzing: 3 MB of YAML became 300 GB of JSON.
+    #[test]
+    fn a_long_text_that_comes_often_is_refused() {
+        let text = format!("a: &a {}\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 200].join(","));
+        assert_eq!(parse(text.as_bytes()).unwrap_err().to_string(), "yaml: document contains excessive aliasing");
+    }
+
     #[test]
     fn nesting_is_bounded() {
+        // Found by fuzzing: a tower of which each level is an alias.
+        let floors: String = (1..400).map(|at| format!("a{at}: &a{at} [*a{}]\n", at - 1)).collect();
+        let tower = format!("a0: &a0 []\n{floors}");
+        assert_eq!(parse(tower.as_bytes()).unwrap_err().to_string(), "yaml: exceeded max depth");
         assert!(parse("[".repeat(100_000).as_bytes()).is_err());
     }
 }
