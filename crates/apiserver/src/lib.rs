@@ -44,5 +44,13 @@ mod subresources;
 mod verbs;
 mod wire;
 
+/// What reads strangers' texts within this crate, for the targets in `fuzz/`.
+#[doc(hidden)]
+pub mod decoders {
+    pub use crate::authn::bearer;
+    pub use crate::request::{Accept, Query, RequestInfo, options, query};
+    pub use crate::verbs::page_token;
+}
+
 #[cfg(test)]
 mod testing;

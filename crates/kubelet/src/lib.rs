@@ -43,4 +43,11 @@ pub mod userns;
 pub mod volumes;
 pub mod worker;
 
+/// What reads others' texts within this crate, for the targets in `fuzz/`.
+#[doc(hidden)]
+pub mod decoders {
+    pub use crate::server::logs::{Options, lines::Lines};
+    pub use crate::server::query::Query;
+}
+
 pub use run::{StartError, run, start};

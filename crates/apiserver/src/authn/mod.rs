@@ -15,7 +15,7 @@ pub mod token;
 pub mod token_file;
 pub mod x509;
 
-mod bearer;
+pub mod bearer;
 mod bound;
 mod chain;
 

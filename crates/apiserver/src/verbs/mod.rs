@@ -4,7 +4,7 @@ pub mod create;
 pub mod delete;
 pub mod get;
 pub mod list;
-mod page_token;
+pub mod page_token;
 pub mod patch;
 pub mod update;
 pub mod watch;

@@ -6,11 +6,11 @@
 mod auth;
 mod configz;
 mod files;
-mod logs;
+pub(crate) mod logs;
 mod metrics;
 mod peer;
 mod pods;
-mod query;
+pub(crate) mod query;
 mod streams;
 mod summary;
 

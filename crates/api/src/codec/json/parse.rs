@@ -115,11 +115,6 @@ struct Parser<'a> {
     fields: Vec<(String, bool)>,
     /// The names met in each open object, kept along with `path`.
     names: Vec<HashSet<Key>>,
-    /// Fields of the objects that are open, inner ones behind outer ones: complete objects take theirs in one piece of the
-    /// right size.
-    open_fields: Vec<(Key, Value)>,
-    /// Items of the lists that are open, likewise.
-    open_items: Vec<Value>,
     /// What `fields` may still take; once there is too little, there is none.
     naming_bytes_left: usize,
     /// A number that no float can hold; Go sees it only after the syntax of the whole text.
@@ -154,8 +149,6 @@ impl<'a> Parser<'a> {
             path: None,
             fields: Vec::new(),
             names: Vec::new(),
-            open_fields: Vec::new(),
-            open_items: Vec::new(),
             naming_bytes_left: 0,
             too_large: None,
         }
@@ -197,24 +190,22 @@ impl<'a> Parser<'a> {
     }
 
     fn array(&mut self) -> Result<Value> {
+        let mut items = Vec::new();
         self.skip_space();
         if self.peek() == b']' {
             self.at += 1;
-            return Ok(Value::Array(Vec::new()));
+            return Ok(Value::Array(items));
         }
-        let first = self.open_items.len();
         loop {
-            let index = self.open_items.len() - first;
-            self.enter(|| Step::Index(index));
-            let item = self.value()?;
-            self.open_items.push(item);
+            self.enter(|| Step::Index(items.len()));
+            items.push(self.value()?);
             self.leave();
             self.skip_space();
             match self.peek() {
                 b',' => self.at += 1,
                 b']' => {
                     self.at += 1;
-                    return Ok(Value::Array(self.open_items.drain(first..).collect()));
+                    return Ok(Value::Array(items));
                 }
                 _ => return Err(self.unexpected("after array element")),
             }
@@ -222,12 +213,12 @@ impl<'a> Parser<'a> {
     }
 
     fn object(&mut self) -> Result<Value> {
+        let mut fields = Map::new();
         self.skip_space();
         if self.peek() == b'}' {
             self.at += 1;
-            return Ok(Value::Object(Map::new()));
+            return Ok(Value::Object(fields));
         }
-        let first = self.open_fields.len();
         if self.path.is_some() {
             self.names.push(HashSet::new());
         }
@@ -246,16 +237,15 @@ impl<'a> Parser<'a> {
             self.note(&key);
             let value = self.value()?;
             self.leave();
-            self.open_fields.push((key, value));
+            fields.push_unchecked(key, value);
             self.skip_space();
             match self.peek() {
                 b',' => self.at += 1,
                 b'}' => {
                     self.at += 1;
                     self.names.pop();
-                    let mut fields = self.open_fields.drain(first..).collect();
                     self.settle(&mut fields);
-                    return Ok(Value::Object(Map::of_unique(fields)));
+                    return Ok(Value::Object(fields));
                 }
                 _ => return Err(self.unexpected("after object key:value pair")),
             }
@@ -263,7 +253,8 @@ impl<'a> Parser<'a> {
     }
 
     /// Leaves the last value of every field that came more than once, in the first one's place.
-    fn settle(&mut self, entries: &mut Vec<(Key, Value)>) {
+    fn settle(&mut self, fields: &mut Map) {
+        let entries = fields.entries_mut();
         if surely_unique(entries) {
             return;
         }

@@ -60,9 +60,9 @@ impl Lines {
                 self.record(&whole, &mut out);
             }
         }
-        if self.rest.len() + piece.len() - from <= RECORD_BYTES_MAX {
-            self.rest.extend_from_slice(&piece[from..]);
-        }
+        // One byte too many says as well as all of them that it is no record.
+        let room = (RECORD_BYTES_MAX + 1).saturating_sub(self.rest.len());
+        self.rest.extend_from_slice(&piece[from..][..room.min(piece.len() - from)]);
         out
     }
 
@@ -75,7 +75,7 @@ impl Lines {
     }
 
     fn record(&mut self, line: &[u8], out: &mut Vec<u8>) {
-        if self.is_over() {
+        if self.is_over() || line.len() > RECORD_BYTES_MAX {
             return;
         }
         let Some(record) = logs::parse(line) else { return };
@@ -146,6 +146,16 @@ mod tests {
     #[test]
     fn a_record_that_was_never_ended() {
         assert_eq!(all(&Options::default(), &[b"2026-01-01T00:00:01Z stdout F one"]), "one\n");
+    }
+
+    /// Found while fuzzing: what came before and after the piece that was too much was taken for one record.
+    #[test]
+    fn a_record_that_is_too_long_is_none() {
+        let long = format!("2026-01-01T00:00:00Z stdout F {}\n", "x".repeat(RECORD_BYTES_MAX));
+        let log = [&long, LOG].concat();
+        assert_eq!(all(&Options::default(), &[log.as_bytes()]), "one\ntwo\nthree\n");
+        let pieces: Vec<&[u8]> = log.as_bytes().chunks(32 << 10).collect();
+        assert_eq!(all(&Options::default(), &pieces), "one\ntwo\nthree\n");
     }
 
     proptest! {

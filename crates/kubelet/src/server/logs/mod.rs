@@ -2,7 +2,7 @@
 //!
 //! Upstream: `getContainerLogs`, and k8s.io/cri-client/pkg/logs.
 
-mod lines;
+pub(crate) mod lines;
 mod read;
 mod watch;
 
