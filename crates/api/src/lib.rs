@@ -4,6 +4,9 @@
 //! Start at [`value`] (the tree), then [`schema`] (what a tree may hold).
 #![forbid(unsafe_code)]
 
+/// The version that every part says it is: upstream's whose behaviour this has, with our mark.
+pub const GIT_VERSION: &str = "v1.37.2+xebec";
+
 #[cfg(test)]
 pub(crate) mod testing;
 

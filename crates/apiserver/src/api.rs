@@ -19,6 +19,7 @@ use crate::flow::Flow;
 use crate::identity::IssuerDocuments;
 use crate::metrics::Metrics;
 use crate::openapi;
+use crate::recent::Recent;
 use crate::request::options::ListOptions;
 use crate::selection::Selection;
 use crate::serve::Connection;
@@ -44,6 +45,8 @@ pub struct Api {
     pub settings: Settings,
     /// How nodes are reached.
     pub kubelets: Kubelets,
+    /// What writes left.
+    pub recent: Recent,
     /// What admission has looked up.
     pub trees: lookup::Trees,
     /// Who charges quotas when.

@@ -74,7 +74,7 @@ pub fn body(
         let Given { kind, version, .. } = &given;
         Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {}: {why}", expected.kind))
     };
-    given.check(expected, &String::from_utf8_lossy(body)).map_err(unfit)?;
+    given.check(expected, body).map_err(unfit)?;
     let Typed(mut value) = tree_of(context, tree, &duplicates, expected, validation).map_err(unfit)?;
     if given.api_version() != expected.api_version {
         return Err(Status::bad_request(format!(

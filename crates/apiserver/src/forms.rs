@@ -18,7 +18,7 @@ use store::{Entry, Event, Kind, Revision};
 use crate::context::Context;
 use crate::request::{Accept, Encoding, Form};
 use crate::served::Served;
-use crate::stored::METADATA_FIELD;
+use crate::stored::{self, METADATA_FIELD};
 use crate::wire;
 
 /// How one client sees objects of one resource.
@@ -89,8 +89,8 @@ impl View {
     }
 
     /// The answer for a tree in the stored version that lies nowhere (a dry run's, for instance).
-    pub fn document_of_stored(&self, tree: &Value) -> Result<Bytes, Status> {
-        let mut tree = self.served.served_of(tree.clone())?;
+    pub fn document_of_stored(&self, tree: Value) -> Result<Bytes, Status> {
+        let mut tree = self.served.served_of(tree)?;
         if self.accept.form == Form::Metadata {
             tree = partial_metadata(&mut tree, "PartialObjectMetadata");
         }
@@ -110,7 +110,11 @@ impl View {
 
     /// The tree of one object in the served version and form, with its revision.
     pub fn tree(&self, entry: &Entry, revision: Revision) -> Result<Value, Status> {
-        let tree = json::parse(&entry.value).map_err(|error| unreadable(&entry.key, &error))?;
+        self.tree_of_stored(stored::parse(entry)?, revision)
+    }
+
+    /// The same for a tree in the stored version.
+    pub fn tree_of_stored(&self, tree: Value, revision: Revision) -> Result<Value, Status> {
         let mut tree = self.served.served_of(tree)?;
         tree.set("metadata.resourceVersion", revision.to_string());
         Ok(match self.accept.form {
@@ -187,7 +191,7 @@ impl View {
     fn row(&self, entry: &Entry, revision: Revision) -> Result<Value, Status> {
         let whole = View { accept: Accept { form: Form::Object, ..self.accept }, ..self.clone() };
         let tree = whole.tree(entry, revision)?;
-        let stored = json::parse(&entry.value).map_err(|error| unreadable(&entry.key, &error))?;
+        let stored = stored::parse(entry)?;
         let mut row = self.seen_row(self.served.cells(&stored, self.now), tree);
         let conditions = self.served.row_conditions(&stored);
         if !conditions.is_empty() {
@@ -379,8 +383,4 @@ fn json_frame(what: &str, parts: &[&[u8]]) -> Bytes {
     }
     out.put_slice(b"}\n");
     out.freeze()
-}
-
-fn unreadable(key: &str, error: &dyn std::fmt::Display) -> Status {
-    Status::internal(format!("object stored at {key} can't be read: {error}"))
 }

@@ -9,9 +9,6 @@ use crate::context::Context;
 use crate::request::Accept;
 use crate::respond;
 
-/// What `/version` says; upstream's version with our mark.
-pub const GIT_VERSION: &str = "v1.37.2+xebec";
-
 /// A named check of the server's health.
 struct Check {
     name: &'static str,
@@ -92,7 +89,7 @@ fn version() -> Value {
         ("emulationMinor", "37"),
         ("minCompatibilityMajor", "1"),
         ("minCompatibilityMinor", "36"),
-        ("gitVersion", GIT_VERSION),
+        ("gitVersion", api::GIT_VERSION),
         ("gitCommit", option_env!("XEBEC_COMMIT").unwrap_or("unknown")),
         ("gitTreeState", "clean"),
         ("buildDate", option_env!("XEBEC_BUILD_DATE").unwrap_or("1970-01-01T00:00:00Z")),

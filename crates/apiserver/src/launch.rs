@@ -1,11 +1,12 @@
 //! From a directory to a listening server: certificates, identities, kubeconfigs, renewal.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Client, Clock};
+use rustls::server::ResolvesServerCert;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,9 +18,9 @@ use crate::authn::x509::CertificateVerifier;
 use crate::authn::{self};
 use crate::authz::Mode;
 use crate::bootstrap::objects::AuthenticationTrust;
-use crate::pki::key::PrivateKey;
+use crate::pki::key::{PrivateKey, PublicKey};
 use crate::pki::serving::{self, CertResolver};
-use crate::pki::{Identity as CertificateIdentity, Pki, PkiError, ServerNames, kubeconfig};
+use crate::pki::{FileCertificate, Identity as CertificateIdentity, Pki, PkiError, ServerNames, kubeconfig, pem};
 use crate::serve;
 use crate::server::{Datastore, Identity, Server, own_user};
 use crate::settings::Settings;
@@ -38,6 +39,20 @@ pub struct Config {
     /// The server's URL in them.
     pub public_url: String,
     pub authorization_modes: Vec<Mode>,
+    pub provided: Provided,
+}
+
+/// Keys and certificates that a server is given beside those of its own; upstream's flags of the same names.
+#[derive(Clone, Debug, Default)]
+pub struct Provided {
+    /// `--tls-cert-file` and `--tls-private-key-file`: what is served with instead of a certificate of the own authority.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// `--client-ca-file`: authorities whose client certificates are good as well.
+    pub client_ca: Option<PathBuf>,
+    /// `--service-account-signing-key-file`: signs service-account tokens instead of the own key.
+    pub token_signing_key: Option<PathBuf>,
+    /// `--service-account-key-file`: further keys that tokens may be signed with.
+    pub token_keys: Vec<PathBuf>,
 }
 
 /// A server that listens.
@@ -81,16 +96,29 @@ pub async fn launch(config: Config, clock: Arc<dyn Clock>, stop: CancellationTok
     let address = SocketAddr::new(config.bind_address, config.settings.secure_port);
     let listener = TcpListener::bind(address).await.map_err(|error| LaunchError::Listen { address, error })?;
     let address = listener.local_addr().map_err(|error| LaunchError::Listen { address, error })?;
-    let identity = identity(&config, &pki)?;
+    let client_ca = client_ca(&config.provided, &pki)?;
+    let identity = identity(&config, &pki, &client_ca)?;
     let modes = config.authorization_modes.clone();
     let server =
         Server::open(config.datastore.clone(), config.settings.clone(), identity, clock.clone(), modes).await?;
     server.api.kubelets.set(pki.ca.der(), &kubelet_client)?;
 
-    let tls = Arc::new(serving::server_config(resolver.clone(), &[pki.ca.der(), pki.front_proxy_ca.der()])?);
     let tasks = TaskTracker::new();
+    let certificate: Arc<dyn ResolvesServerCert> = match &config.provided.tls {
+        None => resolver.clone(),
+        Some((certificate, key)) => {
+            let files = FileCertificate::read_or_make(certificate, key, &names(&config), now)?;
+            let (follower, stop) = (files.clone(), stop.clone());
+            tasks.spawn(async move { follower.follow(stop).await });
+            files
+        }
+    };
+    let mut authorities = pem::certificates(client_ca.as_bytes())?;
+    authorities.push(pki.front_proxy_ca.der().to_vec());
+    let authorities: Vec<&[u8]> = authorities.iter().map(Vec::as_slice).collect();
+    let tls = Arc::new(serving::server_config(certificate, &authorities)?);
     tasks.spawn(serve::serve(listener, tls, server.pipeline.clone(), stop.clone()));
-    server.seed(&trust(&pki), &stop).await?;
+    server.seed(&trust(&pki, client_ca), &stop).await?;
     tasks.spawn(renew(config, pki.clone(), resolver, server.api.clone(), stop.clone()));
     Ok(Running { server, address, pki, stop, tasks })
 }
@@ -126,12 +154,30 @@ fn names(config: &Config) -> CertificateIdentity {
     CertificateIdentity::api_server(&ServerNames { hostname: config.hostname.clone(), ips, ..ServerNames::default() })
 }
 
-fn identity(config: &Config, pki: &Pki) -> Result<Identity, PkiError> {
+/// The authorities whose client certificates are good: the own one, and those given.
+fn client_ca(provided: &Provided, pki: &Pki) -> Result<String, PkiError> {
+    let given = provided.client_ca.as_deref().map(read).transpose()?.unwrap_or_default();
+    Ok(pki.ca.to_pem() + &String::from_utf8_lossy(&given))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, PkiError> {
+    std::fs::read(path).map_err(|source| PkiError::File { path: path.to_owned(), source })
+}
+
+fn identity(config: &Config, pki: &Pki, client_ca: &str) -> Result<Identity, PkiError> {
     let issuer = config.settings.service_account_issuer.clone();
-    let keys = KeySet::new([pki.service_account.public()]);
+    let signing_key = match &config.provided.token_signing_key {
+        Some(path) => PrivateKey::from_pem(&read(path)?)?,
+        None => pki.service_account.clone(),
+    };
+    let mut keys = vec![signing_key.public()];
+    for path in &config.provided.token_keys {
+        keys.extend(PublicKey::all_from_pem(&read(path)?)?);
+    }
+    let keys = KeySet::new(keys);
     let proxies = CertificateVerifier::new(&pki.front_proxy_ca.to_pem())?;
     let authentication = authn::Settings {
-        client_ca: Some(CertificateVerifier::new(&pki.ca.to_pem())?),
+        client_ca: Some(CertificateVerifier::new(client_ca)?),
         front_proxy: Some(FrontProxy::new(proxies, vec!["front-proxy-client".to_owned()])),
         service_accounts: Some(ServiceAccountTokens {
             issuers: vec![issuer.clone()],
@@ -144,17 +190,13 @@ fn identity(config: &Config, pki: &Pki) -> Result<Identity, PkiError> {
         api_audiences: vec![issuer.clone()],
         ..authn::Settings::default()
     };
-    Ok(Identity {
-        authentication,
-        issuer: Issuer::new(issuer, PrivateKey::from_pem(pki.service_account.to_pem().as_bytes())?),
-        keys,
-    })
+    Ok(Identity { authentication, issuer: Issuer::new(issuer, signing_key), keys })
 }
 
-fn trust(pki: &Pki) -> AuthenticationTrust {
+fn trust(pki: &Pki, client_ca: String) -> AuthenticationTrust {
     let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     AuthenticationTrust {
-        client_ca: pki.ca.to_pem(),
+        client_ca,
         request_header_ca: pki.front_proxy_ca.to_pem(),
         username_headers: texts(&["X-Remote-User"]),
         uid_headers: texts(&["X-Remote-Uid"]),

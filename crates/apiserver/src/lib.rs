@@ -30,6 +30,7 @@ mod openapi;
 pub mod pipeline;
 pub mod pki;
 mod proxy;
+mod recent;
 mod request;
 mod respond;
 mod route;

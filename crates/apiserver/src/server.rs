@@ -87,7 +87,7 @@ impl Server {
         let api = Arc::new(Api {
             store,
             catalog: ArcSwap::from_pointee(catalog),
-            admission: plugins::chain(),
+            admission: plugins::chain(&settings.disabled_admission_plugins),
             authenticator: Authenticator::new(identity.authentication, objects),
             documents: IssuerDocuments::new(&settings.service_account_issuer, &keys_uri, &identity.keys),
             issuer: identity.issuer,
@@ -98,6 +98,7 @@ impl Server {
             clock,
             settings,
             kubelets: Default::default(),
+            recent: Default::default(),
             trees: Default::default(),
             quota_turns: Default::default(),
             ready: AtomicBool::new(false),

@@ -14,6 +14,8 @@ pub struct Settings {
     pub service_node_port_range: (u16, u16),
     /// Issuer of service-account tokens.
     pub service_account_issuer: String,
+    /// Admission plugins that are on by default and are not wanted here.
+    pub disabled_admission_plugins: Vec<String>,
 }
 
 /// An address range.

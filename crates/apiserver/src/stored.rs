@@ -12,9 +12,10 @@ use api::codec::protobuf::Envelope;
 use api::codec::{json, protobuf};
 use api::kinds::{Rules, convert};
 use api::registry::GroupVersion;
+use api::status::Status;
 use api::value::Value;
 use bytes::Bytes;
-use store::{Extract, Parts, Record};
+use store::{Entry, Extract, Parts, Record};
 
 use crate::decode::apply_defaults;
 use crate::served::{Catalog, Served};
@@ -48,6 +49,15 @@ pub fn encode(tree: &mut Value, rules: &Rules) -> (Bytes, Record) {
     let record = record(tree, rules, start..end);
     // A copy of the right size: what grew by doubling would keep up to twice the room for as long as the object lives.
     (Bytes::copy_from_slice(&out), record)
+}
+
+/// The tree of an entry's bytes.
+///
+/// # Errors
+/// 500 where they can't be read.
+pub fn parse(entry: &Entry) -> Result<Value, Status> {
+    json::parse(&entry.value)
+        .map_err(|error| Status::internal(format!("object stored at {} can't be read: {error}", entry.key)))
 }
 
 fn field(key: &str, value: &Value, out: &mut Vec<u8>) {

@@ -48,11 +48,13 @@ async fn cluster() -> Cluster {
             service_cluster_ip_range: "10.96.0.0/16".parse().unwrap(),
             service_node_port_range: (30_000, 32_767),
             service_account_issuer: ISSUER.into(),
+            disabled_admission_plugins: Vec::new(),
         },
         hostname: "localhost".into(),
         kubeconfigs: Vec::new(),
         public_url: "https://127.0.0.1".into(),
         authorization_modes: vec![Mode::Node, Mode::Rbac],
+        provided: Default::default(),
     };
     let stop = CancellationToken::new();
     let running = launch(config, Arc::new(SystemClock), stop.clone()).await.unwrap();

@@ -148,11 +148,13 @@ async fn a_kubeconfig_leads_through_tls_to_the_same_server() {
             service_cluster_ip_range: "10.96.0.0/16".parse().unwrap(),
             service_node_port_range: (30_000, 32_767),
             service_account_issuer: "https://kubernetes.default.svc.cluster.local".into(),
+            disabled_admission_plugins: Vec::new(),
         },
         hostname: "localhost".into(),
         kubeconfigs: vec![(kubeconfig.clone(), "admin".to_owned(), vec!["system:masters".to_owned()])],
         public_url: format!("https://127.0.0.1:{port}"),
         authorization_modes: vec![Mode::Node, Mode::Rbac],
+        provided: Default::default(),
     };
     let stop = CancellationToken::new();
     let running = launch::launch(config, Arc::new(SystemClock), stop.clone()).await.unwrap();

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::commands::Error;
+use crate::components::authorities;
 use crate::machine::{DEFAULT_DATA_DIR, Machine};
 use crate::node::{Access, Node};
 use crate::options::{AgentOptions, own_address};
@@ -103,14 +104,11 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), E
     let certificate = FileCertificate::read(&files.certificate, &files.key)?;
     let (follow, until) = (certificate.clone(), stop.clone());
     tasks.spawn(async move { follow.follow(until).await });
-    let client_ca = apiserver::pki::pem::certificates(&fs::read(&files.ca)?)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| format!("{} holds no certificate", files.ca.display()))?;
+    let client_authorities = authorities(&files.ca)?;
     let access = Access {
         kubelet: Config::load(Some(&files.kubelet))?.client()?.named("kubelet"),
         proxy: Config::load(Some(&files.proxy))?.client()?.named("kube-proxy"),
-        serving: Serving { certificate, client_ca },
+        serving: Serving { certificate, client_authorities },
     };
     let address = options.node.node_ip.unwrap_or_else(own_address);
     let name = options.node.name();

@@ -10,7 +10,7 @@ use crate::components::proxy::{self, ProxyOptions};
 use crate::components::scheduler::{self, SchedulerOptions};
 use crate::containerd::{self, ImportOptions};
 use crate::demo::{self, DemoOptions};
-use crate::options::{AgentOptions, ServerOptions};
+use crate::options::{AgentOptions, ApiserverOptions, ServerOptions};
 use crate::server;
 use crate::stop::{self, StopOptions};
 use crate::wait::{self, WaitOptions};
@@ -35,7 +35,7 @@ enum Command {
     /// Writes, on the server, what such a machine needs.
     NodeConfig(NodeConfigOptions),
     /// The API server alone, with its datastore.
-    Apiserver(Box<ServerOptions>),
+    Apiserver(Box<ApiserverOptions>),
     /// The controllers alone, in the place of kube-controller-manager.
     ControllerManager(Box<ControllerManagerOptions>),
     /// The scheduler alone, in the place of kube-scheduler.
@@ -67,13 +67,10 @@ impl Commands {
             let token = CancellationToken::new();
             end_on_signals(token.clone())?;
             match self.command {
-                Command::Server(options) => {
-                    let parts = server::Parts::server(&options);
-                    server::run(*options, parts, token).await
-                }
+                Command::Server(options) => server::run_server(*options, token).await,
                 Command::Agent(options) => agent::run(*options, token).await,
                 Command::NodeConfig(options) => agent::write_node_config(&options),
-                Command::Apiserver(options) => server::run(*options, server::Parts::api_only(), token).await,
+                Command::Apiserver(options) => server::run_apiserver(*options, token).await,
                 Command::ControllerManager(options) => controller_manager::run(*options, token).await,
                 Command::Scheduler(options) => scheduler::run(options, token).await,
                 Command::Kubelet(options) => kubelet::run(*options, token).await,

@@ -5,9 +5,14 @@ pub mod controller_manager;
 pub mod kubelet;
 pub mod proxy;
 pub mod scheduler;
+pub mod serving;
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use apiserver::pki::pem;
 use clap::{ArgAction, Args};
 use client::config::Config;
 use client::leader::{LeaderConfig, LeaderElector};
@@ -42,14 +47,6 @@ pub struct Election {
 /// Flags of upstream's components that mean nothing here; accepted, so that its command lines can be used.
 #[derive(Args, Clone, Debug)]
 pub struct Ignored {
-    #[arg(long, hide = true)]
-    authentication_kubeconfig: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    authorization_kubeconfig: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    bind_address: Option<String>,
-    #[arg(long, hide = true)]
-    secure_port: Option<u16>,
     /// Use XEBEC_LOG.
     #[arg(long, short = 'v', hide = true)]
     v: Option<i32>,
@@ -78,11 +75,26 @@ impl Connection {
 impl Election {
     /// Runs `work`: at once where nobody is elected, else whenever this process leads. A leader that loses its lease
     /// stops its work and stands again.
-    pub async fn run<W, F>(&self, component: &str, client: &Client, stop: CancellationToken, mut work: W)
-    where
+    /// `leads` says whether it does.
+    pub async fn run<W, F>(
+        &self,
+        component: &str,
+        client: &Client,
+        leads: Arc<AtomicBool>,
+        stop: CancellationToken,
+        mut work: W,
+    ) where
         W: FnMut(CancellationToken) -> F,
         F: Future<Output = ()> + Send + 'static,
     {
+        let mut work = move |until: CancellationToken| {
+            let (working, leads) = (work(until), leads.clone());
+            async move {
+                leads.store(true, Ordering::Relaxed);
+                working.await;
+                leads.store(false, Ordering::Relaxed);
+            }
+        };
         if !self.leader_elect {
             return work(stop).await;
         }
@@ -91,5 +103,17 @@ impl Election {
         let identity = format!("{}_{:016x}", hostname(), given.chance.u64());
         let config = LeaderConfig::new(&self.leader_elect_resource_namespace, name, &identity);
         LeaderElector::new(&client.named(&format!("{component}/leader-election")), config, given).run(stop, work).await;
+    }
+}
+
+/// The certificates in a file of authorities, DER.
+///
+/// # Errors
+/// The file can't be read, or holds none.
+pub fn authorities(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
+    let found = pem::certificates(&fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?)?;
+    match found.is_empty() {
+        true => Err(format!("{} holds no certificate", path.display()).into()),
+        false => Ok(found),
     }
 }

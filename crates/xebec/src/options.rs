@@ -3,10 +3,12 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use apiserver::authz::Mode;
+use apiserver::launch::Provided;
 use apiserver::settings::Cidr;
 use clap::Args;
 
-/// What `xebec server` and `xebec apiserver` take.
+/// What `xebec server` takes.
 #[derive(Args, Clone, Debug)]
 pub struct ServerOptions {
     /// A YAML file with flags: `secure-port: 7443`, a line each. The command line wins.
@@ -25,7 +27,7 @@ pub struct ServerOptions {
     #[arg(long, default_value_t = 6443)]
     pub secure_port: u16,
     /// An etcd (http://host:2379, several separated by commas) instead of the embedded datastore.
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, visible_alias = "etcd-servers", value_delimiter = ',')]
     pub datastore_endpoint: Vec<String>,
     /// Where the administrator's kubeconfig is written; DATA_DIR/kubeconfig where not given.
     #[arg(long)]
@@ -44,6 +46,42 @@ pub struct ServerOptions {
     pub disable_agent: bool,
     #[command(flatten)]
     pub node: NodeOptions,
+}
+
+/// What `xebec apiserver` takes: what is here beside [`ServerOptions`] is upstream's, for those who start it in the place
+/// of kube-apiserver.
+#[derive(Args, Clone, Debug)]
+pub struct ApiserverOptions {
+    #[command(flatten)]
+    pub server: ServerOptions,
+    /// Certificate (with its chain) to serve with, instead of one of the own authority, which is the one that the
+    /// kubeconfigs written trust.
+    #[arg(long, requires = "tls_private_key_file")]
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, requires = "tls_cert_file")]
+    pub tls_private_key_file: Option<PathBuf>,
+    /// Where apiserver.crt and apiserver.key lie that are served with, or are made, where no files are named.
+    #[arg(long)]
+    pub cert_dir: Option<PathBuf>,
+    /// Authorities whose client certificates are good, beside the own one.
+    #[arg(long)]
+    pub client_ca_file: Option<PathBuf>,
+    /// Keys that service-account tokens may be signed with, beside the one that signs them here.
+    #[arg(long)]
+    pub service_account_key_file: Vec<PathBuf>,
+    /// The key that signs them, instead of the own one.
+    #[arg(long)]
+    pub service_account_signing_key_file: Option<PathBuf>,
+    /// Who says what is allowed, in order.
+    #[arg(long, value_delimiter = ',', default_values = ["Node", "RBAC"], value_parser = authorization_mode)]
+    pub authorization_mode: Vec<Mode>,
+    /// Admission plugins that are on by default and are not wanted.
+    #[arg(long, value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
+    /// Privileged containers are always allowed; upstream's flag is taken.
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = allowed)]
+    pub allow_privileged: Option<()>,
 }
 
 /// What a node takes, in `xebec server` and `xebec agent`.
@@ -105,6 +143,37 @@ impl ServerOptions {
     pub fn kubeconfig(&self) -> PathBuf {
         self.kubeconfig_out.clone().unwrap_or_else(|| self.data_dir.join("kubeconfig"))
     }
+}
+
+// === impl ApiserverOptions ===
+
+impl ApiserverOptions {
+    /// The keys and certificates that are given.
+    pub fn provided(&self) -> Provided {
+        let named = self.tls_cert_file.clone().zip(self.tls_private_key_file.clone());
+        let in_directory = |dir: &PathBuf| (dir.join("apiserver.crt"), dir.join("apiserver.key"));
+        Provided {
+            tls: named.or_else(|| self.cert_dir.as_ref().map(in_directory)),
+            client_ca: self.client_ca_file.clone(),
+            token_signing_key: self.service_account_signing_key_file.clone(),
+            token_keys: self.service_account_key_file.clone(),
+        }
+    }
+}
+
+/// A mode of authorization by upstream's name.
+fn authorization_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "AlwaysAllow" => Ok(Mode::AlwaysAllow),
+        "AlwaysDeny" => Ok(Mode::AlwaysDeny),
+        "Node" => Ok(Mode::Node),
+        "RBAC" => Ok(Mode::Rbac),
+        _ => Err("not one of AlwaysAllow, AlwaysDeny, Node, RBAC".to_owned()),
+    }
+}
+
+fn allowed(text: &str) -> Result<(), String> {
+    (text == "true").then_some(()).ok_or_else(|| "privileged containers can't be refused here".to_owned())
 }
 
 // === impl NodeOptions ===

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use api::user::UserInfo;
 use apiserver::authz::Mode;
-use apiserver::launch::{self, Config, Running};
+use apiserver::launch::{self, Config, Provided, Running};
 use apiserver::pki::{CertResolver, Identity};
 use apiserver::server::Datastore;
 use apiserver::settings::Settings;
@@ -23,43 +23,64 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::Error;
 use crate::machine::Machine;
 use crate::node::{Access, Node, cluster_network, dns_address, resolv_conf};
-use crate::options::{ServerOptions, hostname, own_address};
+use crate::options::{ApiserverOptions, ServerOptions, hostname, own_address};
 use crate::signing::Signing;
 
 /// Which parts run in this process.
 #[derive(Clone, Copy, Debug)]
-pub struct Parts {
+struct Parts {
     /// Controllers, scheduler and cluster DNS.
-    pub control_plane: bool,
+    control_plane: bool,
     /// Kubelet, service proxy and pod network.
-    pub node: bool,
+    node: bool,
 }
 
 /// How often the kubelet's certificate is looked at; it is renewed long before it ends.
 const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
-// === impl Parts ===
-
-impl Parts {
-    pub fn server(options: &ServerOptions) -> Parts {
-        Parts { control_plane: true, node: !options.disable_agent }
-    }
-
-    pub fn api_only() -> Parts {
-        Parts { control_plane: false, node: false }
-    }
-}
-
-/// Runs until `stop`.
+/// Everything on this machine, until `stop`.
 ///
 /// # Errors
 /// What kept a part from starting.
-pub async fn run(options: ServerOptions, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run_server(options: ServerOptions, stop: CancellationToken) -> Result<(), Error> {
+    let parts = Parts { control_plane: true, node: !options.disable_agent };
+    let machine = machine(&options)?;
+    let config = config(&options, &machine);
+    run(options, machine, config, parts, stop).await
+}
+
+/// The API server alone, until `stop`.
+///
+/// # Errors
+/// What kept it from starting.
+pub async fn run_apiserver(options: ApiserverOptions, stop: CancellationToken) -> Result<(), Error> {
+    let machine = machine(&options.server)?;
+    let own = config(&options.server, &machine);
+    let disabled_admission_plugins = options.disable_admission_plugins.clone();
+    let config = Config {
+        settings: Settings { disabled_admission_plugins, ..own.settings },
+        authorization_modes: options.authorization_mode.clone(),
+        provided: options.provided(),
+        ..own
+    };
+    let parts = Parts { control_plane: false, node: false };
+    run(options.server, machine, config, parts, stop).await
+}
+
+fn machine(options: &ServerOptions) -> Result<Machine, Error> {
+    Ok(Machine::of(&options.data_dir)?.with_ranges(options.cluster_cidr, options.service_cluster_ip_range))
+}
+
+async fn run(
+    options: ServerOptions,
+    machine: Machine,
+    config: Config,
+    parts: Parts,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let started = Instant::now();
-    let machine = Machine::of(&options.data_dir)?.with_ranges(options.cluster_cidr, options.service_cluster_ip_range);
     machine.remember()?;
     std::fs::write(machine.pid_file(), std::process::id().to_string())?;
-    let config = config(&options, &machine);
     let address = config.settings.advertise_address;
     let kubeconfig = options.kubeconfig();
     let running = launch::launch(config, Arc::new(SystemClock), stop.clone()).await?;
@@ -137,7 +158,7 @@ fn access(running: &Running, node: &Node, tasks: &mut JoinSet<()>, stop: &Cancel
     let access = Access {
         kubelet: running.client(user),
         proxy: running.client(UserInfo::authenticated("system:kube-proxy", &[])),
-        serving: Serving { certificate: certificate.clone(), client_ca: running.pki.ca.der().to_vec() },
+        serving: Serving { certificate: certificate.clone(), client_authorities: vec![running.pki.ca.der().to_vec()] },
     };
     let (pki, stop) = (running.pki.clone(), stop.clone());
     tasks.spawn(async move {
@@ -179,9 +200,11 @@ fn start_dns(
 
 /// Where others reach this server.
 fn advertise_address(options: &ServerOptions) -> IpAddr {
-    options.advertise_address.unwrap_or_else(|| match options.bind_address.is_unspecified() {
+    let bound = options.bind_address;
+    // A loopback address can't be an endpoint of the `kubernetes` Service.
+    options.advertise_address.unwrap_or_else(|| match bound.is_unspecified() || bound.is_loopback() {
         true => own_address(),
-        false => options.bind_address,
+        false => bound,
     })
 }
 
@@ -207,6 +230,7 @@ fn config(options: &ServerOptions, machine: &Machine) -> Config {
             service_cluster_ip_range: machine.service_cidr,
             service_node_port_range: (30_000, 32_767),
             service_account_issuer: options.service_account_issuer.clone(),
+            disabled_admission_plugins: Vec::new(),
         },
         hostname: hostname(),
         kubeconfigs: vec![
@@ -217,5 +241,6 @@ fn config(options: &ServerOptions, machine: &Machine) -> Config {
         ],
         public_url: format!("https://{host}:{}", options.secure_port),
         authorization_modes: vec![Mode::Node, Mode::Rbac],
+        provided: Provided::default(),
     }
 }

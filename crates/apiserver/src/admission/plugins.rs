@@ -71,9 +71,9 @@ const DEFAULT_INGRESS_CLASS: Plugin =
 const ROLE_ESCALATION: Plugin =
     Plugin { name: "RoleEscalation", operations: WRITES, mutate: None, validate: Some(escalation::check_write) };
 
-/// The plugins that are on by default.
-pub fn chain() -> Admission {
-    Admission::new(vec![
+/// The plugins that are on by default, without those named.
+pub fn chain(disabled: &[String]) -> Admission {
+    let all = [
         &NAMESPACE_LIFECYCLE,
         &LIMIT_RANGER,
         &SERVICE_ACCOUNT,
@@ -90,5 +90,8 @@ pub fn chain() -> Admission {
         &CERTIFICATE_SUBJECT_RESTRICTION,
         &DEFAULT_INGRESS_CLASS,
         &ROLE_ESCALATION,
-    ])
+    ];
+    let wanted =
+        |plugin: &&Plugin| plugin.name == ROLE_ESCALATION.name || !disabled.iter().any(|name| name == plugin.name);
+    Admission::new(all.into_iter().filter(wanted).collect())
 }

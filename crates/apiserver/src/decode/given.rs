@@ -59,14 +59,14 @@ impl Given {
     ///
     /// # Errors
     /// Upstream's words where it is something else.
-    pub fn check(&self, expected: &Expected<'_>, body: &str) -> Result<(), String> {
+    pub fn check(&self, expected: &Expected<'_>, body: &[u8]) -> Result<(), String> {
         let Given { group, version, kind } = self;
         let (expected_group, expected_version) = expected.group_version();
         if (group.as_str(), kind.as_str()) == (expected_group, expected.kind) && version == expected_version {
             return Ok(());
         }
         if version.is_empty() {
-            return Err(format!("Object 'apiVersion' is missing in '{body}'"));
+            return Err(format!("Object 'apiVersion' is missing in '{}'", String::from_utf8_lossy(body)));
         }
         let registry = Registry::builtin();
         let is_known = |kind: &str| registry.kind(group, version, kind).is_some();

@@ -12,6 +12,7 @@ mod types;
 
 use std::sync::LazyLock;
 
+use api::GIT_VERSION;
 use api::registry::Registry;
 use api::status::Status;
 use api::value::{Map, Value};
@@ -22,7 +23,6 @@ use sha2::{Digest, Sha512};
 
 use crate::api::Api;
 use crate::context::Context;
-use crate::health::GIT_VERSION;
 use crate::request::Encoding;
 use crate::respond;
 use crate::served::api_version;

@@ -48,6 +48,7 @@ async fn server() -> Server {
         service_cluster_ip_range: "10.96.0.0/16".parse().unwrap(),
         service_node_port_range: (30_000, 32_767),
         service_account_issuer: "https://issuer.example".into(),
+        disabled_admission_plugins: Vec::new(),
     };
     let key = PrivateKey::generate().unwrap();
     let keys = KeySet::new([key.public()]);

@@ -30,5 +30,5 @@ pub async fn create(api: &Api, context: &Context, served: &Served, body: Bytes) 
     let namespace = super::own_namespace(served, &info.namespace, &name);
     let write = Write { api, context, served, namespace, name: &name, subresource: "", options: &options };
     let written = write.create(tree).await?;
-    write.respond(&written, StatusCode::CREATED)
+    write.respond(written, StatusCode::CREATED)
 }

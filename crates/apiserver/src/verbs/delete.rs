@@ -46,8 +46,8 @@ pub async fn delete(api: &Api, context: &Context, served: &Served, body: Bytes) 
             _ => respond::tree(code, &status, view.accept),
         });
     }
-    let bytes = match &outcome {
-        Outcome::Stored(entry, revision) => view.object(entry, *revision)?,
+    let bytes = match outcome {
+        Outcome::Stored(entry, revision) => view.object(&entry, revision)?,
         Outcome::Tree(tree) => view.document_of_stored(tree)?,
     };
     Ok(respond::document(code, bytes, view.accept.encoding.media_type()))
@@ -110,8 +110,8 @@ pub async fn remove(
     let mut current = api.store.get(&key);
     for _ in 0..super::write::ATTEMPTS_MAX {
         let entry = current.ok_or_else(|| Status::not_found(of, name))?;
-        let old = View::internal(served, context.now).tree(&entry, entry.mod_revision)?;
-        let old = served.stored_of(old)?;
+        let mut old = api.recent.take(&entry)?;
+        old.set("metadata.resourceVersion", entry.mod_revision.to_string());
         api.admission.validate(api, &attributes, None, Some(&old)).await?;
         let mut tree = old.clone();
         let policy = policy::of(served, &old, options);

@@ -57,7 +57,7 @@ pub async fn patch(api: &Api, context: &Context, served: &Served, body: Bytes) -
     };
     let upsert = kind == PatchType::Apply && info.subresource.is_empty();
     let (written, created) = write.update(upsert, &mut |current| patch.change(&write, current, &manager)).await?;
-    write.respond(&written, if created { StatusCode::CREATED } else { StatusCode::OK })
+    write.respond(written, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
 
 fn patch_type(content_type: Option<&str>) -> Result<PatchType, Status> {

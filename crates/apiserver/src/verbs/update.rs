@@ -53,7 +53,7 @@ pub async fn update(api: &Api, context: &Context, served: &Served, body: Bytes) 
             Ok(new)
         })
         .await?;
-    write.respond(&written, if created { StatusCode::CREATED } else { StatusCode::OK })
+    write.respond(written, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
 
 /// The object's name must be that of the request.

@@ -4,10 +4,11 @@
 //! is never worked on twice at the same time, and no change is missed. Keys can be added after a delay, or after a
 //! delay that grows with their failures ([`limits`]).
 
+pub mod figures;
 pub mod limits;
 pub mod runner;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+pub use self::figures::Figures;
 pub use self::limits::{Limits, TokenBucket};
 pub use self::runner::{Reconcile, ReconcileError, Requeue, run};
 
@@ -35,9 +37,10 @@ struct Shared<K> {
 
 struct State<K> {
     ready: VecDeque<K>,
-    /// What needs work: all of `ready`, and what changed while it was worked on.
-    dirty: HashSet<K>,
-    working: HashSet<K>,
+    /// What needs work: all of `ready`, and what changed while it was worked on. Since when.
+    dirty: HashMap<K, Instant>,
+    /// Since when.
+    working: HashMap<K, Instant>,
     delayed: BTreeMap<(Instant, u64), K>,
     delayed_at: HashMap<K, (Instant, u64)>,
     /// Tells delays apart that end at the same time.
@@ -45,6 +48,7 @@ struct State<K> {
     failures: HashMap<K, u32>,
     limits: Limits,
     closed: bool,
+    figures: Figures,
 }
 
 // === impl WorkQueue ===
@@ -66,14 +70,15 @@ impl<K: Key> WorkQueue<K> {
     pub fn new(limits: Limits) -> WorkQueue<K> {
         let state = State {
             ready: VecDeque::new(),
-            dirty: HashSet::new(),
-            working: HashSet::new(),
+            dirty: HashMap::new(),
+            working: HashMap::new(),
             delayed: BTreeMap::new(),
             delayed_at: HashMap::new(),
             serial: 0,
             failures: HashMap::new(),
             limits,
             closed: false,
+            figures: Figures::default(),
         };
         WorkQueue(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
@@ -99,6 +104,7 @@ impl<K: Key> WorkQueue<K> {
     pub fn add_failed(&self, key: K) {
         let delay = {
             let state = &mut *self.0.state.lock();
+            state.figures.retries += 1;
             let failures = state.failures.entry(key.clone()).or_default();
             let delay = state.limits.delay(*failures, Instant::now());
             *failures = failures.saturating_add(1);
@@ -130,7 +136,7 @@ impl<K: Key> WorkQueue<K> {
                     return None;
                 }
                 state.ripen(Instant::now());
-                if let Some(key) = state.take() {
+                if let Some(key) = state.take(Instant::now()) {
                     // Somebody else may take what is left, and mind the next delay.
                     if !state.ready.is_empty() || !state.delayed.is_empty() {
                         self.0.changed.notify_one();
@@ -150,9 +156,15 @@ impl<K: Key> WorkQueue<K> {
 
     /// The work on a key is done. If the key was added meanwhile, it is ready again.
     pub fn done(&self, key: &K) {
-        if self.0.state.lock().done(key) {
+        if self.0.state.lock().done(key, Instant::now()) {
             self.0.changed.notify_one();
         }
+    }
+
+    /// What has happened in the queue so far.
+    pub fn figures(&self) -> Figures {
+        let state = self.0.state.lock();
+        Figures { depth: state.ready.len(), ..state.figures.clone() }
     }
 
     /// Nothing more is given out or taken in.
@@ -183,7 +195,12 @@ impl<K: Key> WorkQueue<K> {
 impl<K: Key> State<K> {
     /// Whether somebody must be woken.
     fn add(&mut self, key: K) -> bool {
-        if self.closed || !self.dirty.insert(key.clone()) || self.working.contains(&key) {
+        if self.closed || self.dirty.contains_key(&key) {
+            return false;
+        }
+        self.dirty.insert(key.clone(), Instant::now());
+        self.figures.adds += 1;
+        if self.working.contains_key(&key) {
             return false;
         }
         self.ready.push_back(key);
@@ -217,16 +234,20 @@ impl<K: Key> State<K> {
         }
     }
 
-    fn take(&mut self) -> Option<K> {
+    fn take(&mut self, now: Instant) -> Option<K> {
         let key = self.ready.pop_front()?;
-        self.dirty.remove(&key);
-        self.working.insert(key.clone());
+        if let Some(since) = self.dirty.remove(&key) {
+            self.figures.wait.observe(now.saturating_duration_since(since));
+        }
+        self.working.insert(key.clone(), now);
         Some(key)
     }
 
-    fn done(&mut self, key: &K) -> bool {
-        self.working.remove(key);
-        if self.dirty.contains(key) {
+    fn done(&mut self, key: &K, now: Instant) -> bool {
+        if let Some(since) = self.working.remove(key) {
+            self.figures.work.observe(now.saturating_duration_since(since));
+        }
+        if self.dirty.contains_key(key) {
             self.ready.push_back(key.clone());
             return true;
         }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Key, WorkQueue};
+use super::{Key, WorkQueue, figures};
 use crate::error::ClientError;
 
 /// Why a reconcile failed: it is logged, and the key comes again later.
@@ -44,6 +44,7 @@ pub async fn run<R: Reconcile>(
     workers: usize,
     stop: CancellationToken,
 ) {
+    figures::register(name, &queue);
     let mut set = JoinSet::new();
     for _ in 0..workers.max(1) {
         set.spawn(work(name, reconciler.clone(), queue.clone()));

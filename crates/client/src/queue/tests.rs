@@ -142,5 +142,8 @@ async fn a_failing_key_comes_again_and_a_panic_is_a_failure() {
     run("test", flaky.clone(), queue.clone(), 2, stop).await;
     assert_eq!(flaky.runs.load(Ordering::Relaxed), 5);
     assert_eq!(begun.elapsed().as_millis(), 5 + 10 + 20 + 7000);
+    let figures = queue.figures();
+    assert_eq!((figures.adds, figures.retries, figures.work.count, figures.depth), (5, 3, 5, 0));
+    assert!(figures::all().iter().any(|(name, known)| *name == "test" && *known == figures));
     assert_eq!(queue.failures(&"key"), 0);
 }

@@ -19,8 +19,6 @@ use crate::{
 
 /// Names shown of one image.
 const IMAGE_NAMES_MAX: usize = 5;
-/// The version this kubelet behaves like.
-pub const VERSION: &str = "v1.37.2+xebec";
 /// What of the newer features a scheduler may count on; those that are built.
 const DECLARED_FEATURES: [&str; 4] = [
     "ExtendWebSocketsToKubelet",
@@ -130,7 +128,7 @@ pub fn generate(input: &Input<'_>, old: &NodeStatus) -> NodeStatus {
         container_runtime_version: input.runtime_version.to_owned(),
         kernel_version: machine.kernel.clone(),
         kube_proxy_version: String::new(),
-        kubelet_version: VERSION.into(),
+        kubelet_version: api::GIT_VERSION.into(),
         machine_id: machine.machine_id.clone(),
         operating_system: "linux".into(),
         os_image: machine.os_image.clone(),

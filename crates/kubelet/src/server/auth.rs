@@ -1,30 +1,9 @@
-//! Who may use the kubelet's server. Who someone is a client certificate or a token tells, which the API server
-//! reviews; what one may the API server decides. Its answers are kept for a while. Upstream: pkg/kubelet/server/auth.go.
+//! Who may use the kubelet's server: what part of its node a request is about, which the API server decides on.
+//! Upstream: pkg/kubelet/server/auth.go.
 
-use std::{
-    collections::HashMap,
-    hash::Hash,
-    time::{Duration, Instant},
-};
-
-use client::{Client, WriteOptions, resources};
-use http::{HeaderMap, Method, StatusCode, header::AUTHORIZATION};
-use parking_lot::Mutex;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-
-use super::peer::User;
-
-/// The group that may do everything: the API server asks no authorizer about it either.
-const MASTERS: &str = "system:masters";
-/// How long an answer about a token counts: `authentication.webhook.cacheTTL`.
-const TOKEN_TIME: Duration = Duration::from_secs(120);
-/// How long a yes counts: `authorization.webhook.cacheAuthorizedTTL`.
-const ALLOWED_TIME: Duration = Duration::from_secs(300);
-/// How long a no counts: `authorization.webhook.cacheUnauthorizedTTL`.
-const DENIED_TIME: Duration = Duration::from_secs(30);
-/// Answers kept of each kind.
-const ANSWERS_MAX: usize = 4096;
+use client::Client;
+use component::{Reviews, User, reviews::Deed};
+use http::{HeaderMap, Method, StatusCode};
 
 /// What a path belongs to beside the node's own part in `nodes/proxy`: parts that are asked about first.
 const FINE: [(&str, &str); 5] = [
@@ -49,36 +28,8 @@ pub type Refusal = (StatusCode, String);
 
 /// Asks the API server, and remembers.
 pub struct Gate {
-    client: Client,
+    reviews: Reviews,
     node: String,
-    tokens: Answers<[u8; 32], Option<User>>,
-    verdicts: Answers<(String, Vec<String>, String, &'static str), bool>,
-}
-
-/// Answers by question, each for a time.
-struct Answers<K, V>(Mutex<HashMap<K, (Instant, V)>>);
-
-// === impl Answers ===
-
-impl<K: Eq + Hash, V: Clone> Answers<K, V> {
-    fn new() -> Self {
-        Answers(Mutex::new(HashMap::new()))
-    }
-
-    fn get(&self, key: &K, now: Instant) -> Option<V> {
-        self.0.lock().get(key).filter(|(until, _)| *until > now).map(|(_, value)| value.clone())
-    }
-
-    fn keep(&self, key: K, value: V, now: Instant, time: Duration) {
-        let mut known = self.0.lock();
-        if known.len() >= ANSWERS_MAX {
-            known.retain(|_, (until, _)| *until > now);
-        }
-        if known.len() >= ANSWERS_MAX {
-            known.clear();
-        }
-        known.insert(key, (now + time, value));
-    }
 }
 
 // === impl Gate ===
@@ -86,7 +37,7 @@ impl<K: Eq + Hash, V: Clone> Answers<K, V> {
 impl Gate {
     /// For the server of one node.
     pub fn new(client: Client, node: &str) -> Self {
-        Gate { client, node: node.to_owned(), tokens: Answers::new(), verdicts: Answers::new() }
+        Gate { reviews: Reviews::new(client), node: node.to_owned() }
     }
 
     /// Whether a request may go on; `peer` is whom the connection's certificate names.
@@ -100,16 +51,11 @@ impl Gate {
         method: &Method,
         path: &str,
     ) -> Result<(), Refusal> {
-        let user = match peer {
-            Some(user) => user.clone(),
-            None => self.by_token(headers).await.ok_or((StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()))?,
-        };
+        let user = self.reviews.user(peer, headers).await;
+        let user = user.ok_or((StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()))?;
         let (verb, parts) = (verb(method), subresources(path));
-        if user.groups.iter().any(|group| group == MASTERS) {
-            return Ok(());
-        }
         for part in &parts {
-            match self.may(&user, verb, part).await {
+            match self.reviews.may(&user, Deed::Node { verb, subresource: part, name: &self.node }).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) => {
@@ -124,55 +70,6 @@ impl Gate {
         let (name, parts) = (&user.username, parts.join(" "));
         let text = format!("Forbidden (user={name}, verb={verb}, resource=nodes, subresource(s)=[{parts}])\n");
         Err((StatusCode::FORBIDDEN, text))
-    }
-
-    async fn by_token(&self, headers: &HeaderMap) -> Option<User> {
-        let value = headers.get(AUTHORIZATION)?.to_str().ok()?.trim();
-        let (scheme, token) = value.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
-            return None;
-        }
-        let key: [u8; 32] = Sha256::digest(token.trim().as_bytes()).into();
-        if let Some(known) = self.tokens.get(&key, Instant::now()) {
-            return known;
-        }
-        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
-            "metadata": {}, "spec": {"token": token.trim()}});
-        match self.ask(&resources::TOKEN_REVIEWS, &review).await {
-            Ok(status) => {
-                let authenticated = status["authenticated"] == true;
-                let user = authenticated.then(|| serde_json::from_value(status["user"].clone()).ok()).flatten();
-                self.tokens.keep(key, user.clone(), Instant::now(), TOKEN_TIME);
-                user
-            }
-            Err(error) => {
-                tracing::warn!(%error, "kubelet server: a token could not be reviewed");
-                None
-            }
-        }
-    }
-
-    async fn may(&self, user: &User, verb: &str, part: &'static str) -> Result<bool, String> {
-        let key = (user.username.clone(), user.groups.clone(), verb.to_owned(), part);
-        if let Some(known) = self.verdicts.get(&key, Instant::now()) {
-            return Ok(known);
-        }
-        let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {},
-        "spec": {
-            "user": user.username, "uid": user.uid, "groups": user.groups, "extra": user.extra,
-            "resourceAttributes": {"verb": verb, "version": "v1", "resource": "nodes", "subresource": part, "name": self.node},
-        }});
-        let allowed = self.ask(&resources::SUBJECT_ACCESS_REVIEWS, &review).await?["allowed"] == true;
-        self.verdicts.keep(key, allowed, Instant::now(), if allowed { ALLOWED_TIME } else { DENIED_TIME });
-        Ok(allowed)
-    }
-
-    /// The status that answers a review.
-    async fn ask(&self, resource: &client::Resource, review: &Value) -> Result<Value, String> {
-        let answer = self.client.all(resource).create(review.to_string(), &WriteOptions::default()).await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        let mut answer: Value = serde_json::from_slice(answer.bytes()).map_err(|error| error.to_string())?;
-        Ok(answer["status"].take())
     }
 }
 
@@ -214,13 +111,5 @@ mod tests {
     #[case("/containerLogs/a/b/c", &["proxy"])]
     fn parts(#[case] path: &str, #[case] expected: &[&str]) {
         assert_eq!(subresources(path), expected);
-    }
-
-    #[test]
-    fn answers_count_for_their_time() {
-        let (answers, now) = (Answers::new(), Instant::now());
-        answers.keep("a", 1, now, Duration::from_secs(10));
-        assert_eq!(answers.get(&"a", now + Duration::from_secs(9)), Some(1));
-        assert_eq!(answers.get(&"a", now + Duration::from_secs(10)), None);
     }
 }

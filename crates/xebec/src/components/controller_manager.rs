@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use apiserver::pki::Authority;
 use clap::{ArgAction, Args};
@@ -15,11 +16,14 @@ use client::{Client, ClientError, Given, Informers};
 use controllers::{ClientFactory, Context, SharedIdentity};
 use tokio_util::sync::CancellationToken;
 
+use super::serving::Secure;
 use super::{Connection, Election, Ignored};
 use crate::commands::Error;
 use crate::signing::Signing;
 
 const NAME: &str = "kube-controller-manager";
+/// Where its health and metrics are.
+const PORT: u16 = 10_257;
 /// Where the controllers' accounts are.
 const NAMESPACE: &str = "kube-system";
 
@@ -53,6 +57,8 @@ pub struct ControllerManagerOptions {
     cluster_signing_key_file: Option<PathBuf>,
     #[command(flatten)]
     concurrency: Concurrency,
+    #[command(flatten)]
+    secure: Secure,
     #[command(flatten)]
     ignored: Ignored,
     #[arg(long, hide = true)]
@@ -117,10 +123,12 @@ impl ClientFactory for Accounts {
 /// Runs the controllers until `stop`.
 ///
 /// # Errors
-/// There is no usable kubeconfig, or a file or range can't be used.
+/// There is no usable kubeconfig, its port can't be listened on, or a file or range not be used.
 pub async fn run(options: ControllerManagerOptions, stop: CancellationToken) -> Result<(), Error> {
     let connection = options.connection.config()?;
     let client = connection.client()?.named(NAME);
+    let leads = Arc::new(AtomicBool::new(false));
+    options.secure.serve(NAME, PORT, &client, leads.clone(), stop.clone()).await?;
     let config = config(&options)?;
     let factory: Arc<dyn ClientFactory> = match options.use_service_account_credentials {
         true => Arc::new(Accounts::new(&connection, client.clone())?),
@@ -131,7 +139,7 @@ pub async fn run(options: ControllerManagerOptions, stop: CancellationToken) -> 
         let context = Context::new(factory.clone(), informers, until);
         controllers::run(context, config.clone())
     };
-    options.election.run(NAME, &client, stop, work).await;
+    options.election.run(NAME, &client, leads, stop, work).await;
     Ok(())
 }
 

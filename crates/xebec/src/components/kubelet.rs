@@ -5,7 +5,7 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use apiserver::pki::{FileCertificate, Identity, pem};
+use apiserver::pki::{FileCertificate, Identity};
 use clap::Args;
 use client::{Clock, Given, SystemClock};
 use k8s_openapi::api::core::v1::Taint;
@@ -13,7 +13,7 @@ use kubelet::config::{Config, KubeletConfiguration};
 use kubelet::server::Serving;
 use tokio_util::sync::CancellationToken;
 
-use super::{Connection, Ignored};
+use super::{Connection, Ignored, authorities};
 use crate::commands::Error;
 use crate::options::{hostname, label, own_address};
 
@@ -75,10 +75,7 @@ pub async fn run(options: KubeletOptions, stop: CancellationToken) -> Result<(),
 
     let client_ca =
         client_ca.ok_or("authentication.x509.clientCAFile must name the authority of the kubelet's clients")?;
-    let client_ca = pem::certificates(&fs::read(&client_ca)?)?
-        .into_iter()
-        .next()
-        .ok_or_else(|| format!("{} holds no certificate", client_ca.display()))?;
+    let client_authorities = authorities(&client_ca)?;
     let certificate = match &pair {
         Some((certificate, key)) => FileCertificate::read(certificate, key)?,
         None => FileCertificate::read_or_make(
@@ -93,7 +90,7 @@ pub async fn run(options: KubeletOptions, stop: CancellationToken) -> Result<(),
 
     let client = options.connection.config()?.client()?.named("kubelet");
     let kubelet = kubelet::start(config, client, Given::default(), stop.clone()).await?;
-    kubelet::server::serve(kubelet, &Serving { certificate, client_ca }).await?;
+    kubelet::server::serve(kubelet, &Serving { certificate, client_authorities }).await?;
     stop.cancelled().await;
     Ok(())
 }

@@ -39,6 +39,8 @@ pub struct ProxyOptions {
     /// Names the nftables table: two proxies in one network namespace need two.
     #[arg(long, default_value = "main")]
     instance: String,
+    #[arg(long, hide = true)]
+    bind_address: Option<String>,
     #[command(flatten)]
     ignored: Ignored,
 }

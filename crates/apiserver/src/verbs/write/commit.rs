@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::schema::Schema;
 use api::status::{GroupResource, Status};
 use api::value::Value;
-use store::{CommitError, Committed, Entry, Op, Origin, Txn};
+use store::{CommitError, Entry, Op, Origin, Txn};
 
 use super::Written;
 use crate::admission::quota;
@@ -71,6 +71,7 @@ pub async fn commit(
             beside.extend(quota::charge(api, quota::Written { served, subresource, new, old: change.old })?);
         }
         let mut txn = Txn::new().expect_at(change.key, revision).by(origin.clone());
+        let mut left = None;
         match tree {
             None if dry_run => return Ok(Written::Tree(change.old.cloned().unwrap_or_default())),
             None => txn = txn.delete(change.key),
@@ -81,15 +82,24 @@ pub async fn commit(
                 }
                 let (value, record) = stored::encode(&mut tree, served.rules());
                 if let Some(entry) = change.current.filter(|entry| entry.value == value) {
+                    api.recent.keep(entry, tree);
                     return Ok(Written::Stored(entry.clone(), entry.mod_revision));
                 }
-                txn =
-                    txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl: time_to_live(served) });
+                let ttl = time_to_live(served);
+                // What ends by itself is not changed again.
+                left = ttl.is_none().then_some(tree);
+                txn = txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl });
             }
         }
         let txn = beside.into_iter().fold(txn, |txn, one| one.add_to(txn));
         match api.store.txn(txn).await {
-            Ok(committed) => return written(&committed).ok_or_else(|| vanished().into()),
+            Ok(committed) => {
+                let entry = committed.entry().ok_or_else(vanished)?;
+                if let Some(tree) = left {
+                    api.recent.keep(entry, tree);
+                }
+                return Ok(Written::Stored(entry.clone(), committed.revision));
+            }
             Err(CommitError::Conflict { key, current, .. }) if &*key == change.key => {
                 return Err(Failure::Conflict(current));
             }
@@ -105,11 +115,6 @@ pub async fn commit(
         return Err(Status::modified(of, "").into());
     }
     Err(Status::internal("no free address or port found: too many others are taking them at the same time").into())
-}
-
-/// What was put, or the last state of what was deleted; and the revision of that.
-fn written(committed: &Committed) -> Option<Written> {
-    Some(Written::Stored(committed.entry()?.clone(), committed.revision))
 }
 
 fn canonicalize(served: &Served, tree: &mut Value) -> Result<(), Status> {

@@ -166,7 +166,7 @@ impl Write<'_> {
 
     async fn update_once(&self, key: &str, entry: &Arc<Entry>, change: &mut Change<'_>) -> Result<Written, Failure> {
         let view = View::internal(self.served, self.context.now);
-        let old_served = view.tree(entry, entry.mod_revision)?;
+        let old_served = view.tree_of_stored(self.api.recent.take(entry)?, entry.mod_revision)?;
         let new = change(Some(Current { tree: &old_served }))?;
         let old = self.served.stored_of(old_served)?;
         let mut new = self.served.stored_of(new)?;
@@ -285,10 +285,10 @@ impl Write<'_> {
     }
 
     /// The answer.
-    pub fn respond(&self, written: &Written, code: StatusCode) -> Result<Response<Body>, Status> {
+    pub fn respond(&self, written: Written, code: StatusCode) -> Result<Response<Body>, Status> {
         let view = View::negotiate(self.context, self.served)?;
         let bytes = match written {
-            Written::Stored(entry, revision) => view.object(entry, *revision)?,
+            Written::Stored(entry, revision) => view.object(&entry, revision)?,
             Written::Tree(tree) => view.document_of_stored(tree)?,
         };
         Ok(respond::document(code, bytes, view.accept.encoding.media_type()))

@@ -3,13 +3,13 @@
 use client::Body;
 use http::Response;
 
-use super::{Exposition, answer, number, seconds};
 use crate::{
     cri::Error,
     kubelet::Kubelet,
     pod::PodExt,
     stats::{ContainerStats, Interface, PodStats},
 };
+use component::exposition::{Exposition, number, seconds};
 
 type OfInterface = fn(&Interface) -> u64;
 type Of = fn(&Row<'_>) -> Option<(f64, Option<i64>)>;
@@ -87,7 +87,7 @@ pub async fn cadvisor(kubelet: &Kubelet) -> Result<Response<Body>, Error> {
     out.sample(&[], f64::from(kubelet.machine.cpus), None);
     out.family("machine_memory_bytes", "gauge", "Amount of memory installed on the machine.");
     out.sample(&[], number(kubelet.machine.memory_bytes), None);
-    Ok(answer(out))
+    Ok(out.into_response())
 }
 
 fn networks(pods: &[PodStats], out: &mut Exposition) {

@@ -4,12 +4,12 @@
 use client::Body;
 use http::Response;
 
-use super::{Exposition, answer, number, seconds};
 use crate::{
     kubelet::Kubelet,
     pod::PodExt,
     stats::{ContainerStats, PodStats, Summary},
 };
+use component::exposition::{Exposition, number, seconds};
 
 /// The answer; where the runtime can't be asked, one that says so.
 pub async fn resource(kubelet: &Kubelet) -> Response<Body> {
@@ -31,7 +31,7 @@ pub async fn resource(kubelet: &Kubelet) -> Response<Body> {
     ] {
         out.family(name, "gauge", &help).sample(&[], f64::from(u8::from(failed)), None);
     }
-    answer(out)
+    out.into_response()
 }
 
 type OfContainer = fn(&ContainerStats) -> Option<(f64, Option<i64>)>;
