@@ -43,11 +43,12 @@ pub(super) fn tokens(text: &str) -> Vec<Item> {
 /// The longest known symbol at the start. Upstream takes symbols as long as they grow into
 /// unknown ones, and says so if it never met a known one.
 fn symbol(text: &str) -> (Item, usize) {
-    let run = text.find(|c| !is_symbol(c)).unwrap_or(text.len());
     let mut known = None;
-    for end in 1..=run {
-        match token(&text[..end]) {
-            Some(token) => known = Some((token, end)),
+    let mut run = 0;
+    while text.as_bytes().get(run).is_some_and(|&byte| is_symbol(byte.into())) {
+        run += 1;
+        match token(&text[..run]) {
+            Some(token) => known = Some((token, run)),
             None if known.is_some() => break,
             None => {}
         }
@@ -90,4 +91,18 @@ fn is_space(c: char) -> bool {
 
 fn is_symbol(c: char) -> bool {
     matches!(c, '=' | '!' | '(' | ')' | ',' | '>' | '<')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: each symbol looked for the end of all that followed, which took seconds for a long URL.
+    #[test]
+    fn many_symbols_take_no_quadratic_time() {
+        let from = std::time::Instant::now();
+        assert_eq!(tokens(&"=!".repeat(100_000)).len(), 100_002);
+        assert_eq!(tokens(&"==".repeat(100_000)).len(), 100_001);
+        assert!(from.elapsed().as_secs() < 30, "{:?}", from.elapsed());
+    }
 }
