@@ -35,7 +35,7 @@ func intstrOf(port int) intstr.IntOrString { return intstr.FromInt(port) }
 // containers: a pod that runs, what it says, what is run in it, ports of it, its eviction.
 func containers(ctx context.Context, c *cluster) {
 	pods := c.clients.CoreV1().Pods(namespace)
-	const script = `echo first; echo second >&2; mkdir -p /w; echo from the pod >/w/index.html; httpd -p 8080 -h /w; trap 'exit 0' TERM; while true; do sleep 1; done`
+	const script = `echo first; echo second; mkdir -p /w; echo from the pod >/w/index.html; httpd -p 8080 -h /w; trap 'exit 0' TERM; while true; do sleep 1; done`
 	steps.Do("a pod runs", func() error {
 		grace := int64(1)
 		_, err := pods.Create(ctx, &corev1.Pod{

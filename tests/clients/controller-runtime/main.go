@@ -29,6 +29,7 @@ import (
 	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -130,7 +131,9 @@ type running struct {
 
 func (s *suite) manage(ctx context.Context, name string) (*running, error) {
 	m, err := ctrl.NewManager(s.env.Config, ctrl.Options{
-		Metrics:        metricsserver.Options{BindAddress: "0"},
+		Metrics: metricsserver.Options{BindAddress: "0"},
+		// The managers of the two stores are of one process, and name their controllers alike.
+		Controller:     config.Controller{SkipNameValidation: ptr.To(true)},
 		LeaderElection: true, LeaderElectionID: "runner", LeaderElectionNamespace: namespace, LeaderElectionReleaseOnCancel: true,
 		LeaseDuration: ptr.To(6 * time.Second), RenewDeadline: ptr.To(4 * time.Second), RetryPeriod: ptr.To(500 * time.Millisecond),
 	})

@@ -289,11 +289,12 @@ def _():
     status = refused(422, "Invalid", core.create_namespaced_config_map, NAMESPACE, {"metadata": {"name": "Not_A_Name"}})
     equal(status["details"]["causes"][0]["field"], "metadata.name")
     refused(
-        400,
-        "BadRequest",
-        core.create_namespaced_config_map,
+        422,
+        "Invalid",
+        core.patch_namespaced_config_map,
+        "patched",
         NAMESPACE,
-        {"metadata": {"name": "x"}, "dta": {}},
+        {"dta": {}},
         field_validation="Strict",
     )
     refused(400, "BadRequest", core.list_namespaced_pod, NAMESPACE, label_selector="a in (")

@@ -128,8 +128,10 @@ pub async fn steps(client: &Client) {
     })
     .await;
     step("it cleans up before what it cares for goes", async {
-        maps.delete("c-one", &DeleteParams::default()).await?;
-        eventually(15, || async { equal(maps.get_opt("c-one").await?.is_none(), true) }).await?;
+        for name in ["c-one", "c-two"] {
+            maps.delete(name, &DeleteParams::default()).await?;
+            eventually(15, || async { equal(maps.get_opt(name).await?.is_none(), true) }).await?;
+        }
         equal(secrets.get_opt("c-one").await?.is_none(), true)
     })
     .await;

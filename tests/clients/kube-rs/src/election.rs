@@ -33,7 +33,7 @@ pub async fn steps(client: &Client) {
     let leases = Api::<Lease>::namespaced(client.clone(), NAMESPACE);
     step("a Lease that nobody has, and two who take it at once: one gets it", async {
         let free =
-            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": {"leaseDurationSeconds": SECONDS}});
+            json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "leader"}, "spec": {"leaseDurationSeconds": SECONDS}});
         let seen = leases.patch("leader", &PatchParams::apply("steps"), &Patch::Apply(free)).await?;
         let (one, two) = futures::join!(take(&leases, &seen, "one"), take(&leases, &seen, "two"));
         let (won, lost) = if one.is_ok() { (one, two) } else { (two, one) };

@@ -13,8 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::steps::{Outcome, equal, eventually, refused, step};
 use crate::{NAMESPACE, object};
 
-const SCRIPT: &str =
-    "echo first; echo second >&2; mkdir /w; echo from the pod >/w/index.html; exec httpd -f -p 8080 -h /w";
+const SCRIPT: &str = "echo first; echo second; mkdir /w; echo from the pod >/w/index.html; exec httpd -f -p 8080 -h /w";
 
 async fn within<T>(future: impl Future<Output = T>) -> Outcome<T> {
     Ok(tokio::time::timeout(std::time::Duration::from_secs(60), future).await?)
