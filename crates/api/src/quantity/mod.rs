@@ -274,6 +274,7 @@ mod tests {
     #[case("1000000000000000000000000000000000000")]
     #[case("123456789012345678901234567890123456e1")]
     #[case("302996666666666669999")]
+    #[case("303000E3000000")]
     fn computing_ends_where_reading_does(#[case] text: &str) {
         let changes: [fn(&mut Quantity); 4] = [
             |one| one.mul(i64::MIN),

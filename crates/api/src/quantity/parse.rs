@@ -136,13 +136,15 @@ impl Parts<'_> {
                 format = Format::DecimalSi;
             }
         }
-        while digits > DIGITS_MAX && digits % 10 == 0 {
+        // Zeros at the end belong to the exponent, where there is too much of either.
+        while (digits > DIGITS_MAX || scale > EXPONENT_MAX as i32 / 2) && digits != 0 && digits % 10 == 0 {
             digits /= 10;
             scale += 1;
         }
         if digits > DIGITS_MAX {
             return Err(QuantityError::Number);
         }
+        let scale = scale.min(EXPONENT_MAX as i32);
         let digits = if self.negative { -digits } else { digits };
         Ok(Quantity { digits, scale, format, text: None })
     }
