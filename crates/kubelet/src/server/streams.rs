@@ -75,7 +75,8 @@ pub async fn answer(
     };
     let wanted = wanted(&pod, ask, query).map_err(refused)?;
     let (join, answered, hello) = plan(&headers, ask, wanted).map_err(refused)?;
-    if let (Ask::PortForward, true) = (ask, upgrade::is_web_socket(&headers)) {
+    // A tunnel's SPDY streams name their ports themselves.
+    if let (Ask::PortForward, Join::Relay, true) = (ask, &join, upgrade::is_web_socket(&headers)) {
         ports(query).map_err(|why| refused(&why))?;
     }
     let failed = |why: String| text(StatusCode::INTERNAL_SERVER_ERROR, why);
