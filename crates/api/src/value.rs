@@ -130,7 +130,7 @@ impl Value {
     /// The value at a dotted path of object fields (`spec.template.metadata.labels`);
     /// [`NULL`] where the path ends early. Field names that contain dots can't be reached.
     pub fn at(&self, path: &str) -> &Value {
-        Steps(Some(path)).fold(self, |value, key| value.get(key))
+        Steps(Some(path)).try_fold(self, |value, key| value.as_object()?.get(key)).unwrap_or(&NULL)
     }
 
     /// The string at a dotted path, empty where there is none: how Go reads a string field.
@@ -341,6 +341,10 @@ impl Map {
 
     pub fn retain(&mut self, mut keep: impl FnMut(&Key, &mut Value) -> bool) {
         self.entries.retain_mut(|(key, value)| keep(key, value));
+    }
+
+    pub(crate) fn entries(&self) -> &[(Key, Value)] {
+        &self.entries
     }
 
     /// The entries themselves, for decoders that put them into a schema's order.

@@ -19,7 +19,6 @@ use crate::flow::Flow;
 use crate::identity::IssuerDocuments;
 use crate::metrics::Metrics;
 use crate::openapi;
-use crate::recent::Recent;
 use crate::request::options::ListOptions;
 use crate::selection::Selection;
 use crate::serve::Connection;
@@ -45,8 +44,6 @@ pub struct Api {
     pub settings: Settings,
     /// How nodes are reached.
     pub kubelets: Kubelets,
-    /// What writes left.
-    pub recent: Recent,
     /// What admission has looked up.
     pub trees: lookup::Trees,
     /// Who charges quotas when.

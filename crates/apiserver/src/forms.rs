@@ -110,12 +110,7 @@ impl View {
 
     /// The tree of one object in the served version and form, with its revision.
     pub fn tree(&self, entry: &Entry, revision: Revision) -> Result<Value, Status> {
-        self.tree_of_stored(stored::parse(entry)?, revision)
-    }
-
-    /// The same for a tree in the stored version.
-    pub fn tree_of_stored(&self, tree: Value, revision: Revision) -> Result<Value, Status> {
-        let mut tree = self.served.served_of(tree)?;
+        let mut tree = self.served.served_of(stored::parse(entry)?)?;
         tree.set("metadata.resourceVersion", revision.to_string());
         Ok(match self.accept.form {
             Form::Metadata => partial_metadata(&mut tree, "PartialObjectMetadata"),

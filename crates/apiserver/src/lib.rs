@@ -30,7 +30,6 @@ mod openapi;
 pub mod pipeline;
 pub mod pki;
 mod proxy;
-mod recent;
 mod request;
 mod respond;
 mod route;

@@ -98,7 +98,6 @@ impl Server {
             clock,
             settings,
             kubelets: Default::default(),
-            recent: Default::default(),
             trees: Default::default(),
             quota_turns: Default::default(),
             ready: AtomicBool::new(false),

@@ -73,6 +73,8 @@ pub fn is_empty(value: &Value) -> bool {
 pub fn same(a: &Value, b: &Value) -> bool {
     let absent = |value: &Value| !matches!(value, Value::String(_)) && is_empty(value);
     match (a, b) {
+        // Mostly nothing distinguishes them, which shows faster than that nothing of weight does.
+        _ if a == b => true,
         (Value::Object(x), Value::Object(y)) => {
             x.iter().all(|(key, value)| y.get(key).map_or_else(|| absent_deep(value), |theirs| same(value, theirs)))
                 && y.iter().all(|(key, value)| x.contains_key(key) || absent_deep(value))
@@ -80,7 +82,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
         (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(a, b)| same(a, b)),
         _ if absent(a) => absent_deep(b),
         _ if absent(b) => absent_deep(a),
-        _ => a == b,
+        _ => false,
     }
 }
 

@@ -48,25 +48,20 @@ pub(crate) fn zip<'a>(
 ) -> impl Iterator<Item = (&'a Key, Option<&'a Value>, Option<&'a Value>)> {
     let mut place = 0;
     let mut matched = 0;
+    let entries = right.entries();
     let mut ours = left.iter();
     let mut theirs = right.iter();
     std::iter::from_fn(move || {
         if let Some((key, value)) = ours.next() {
-            let other = match right.iter().nth(place) {
-                Some((name, other)) if name == key => {
-                    place += 1;
-                    Some(other)
-                }
-                _ => match right.iter().position(|(name, _)| name == key) {
-                    Some(at) => {
-                        place = at + 1;
-                        right.iter().nth(at).map(|(_, other)| other)
-                    }
-                    None => None,
-                },
+            let found = match entries.get(place) {
+                Some((name, _)) if name == key => Some(place),
+                _ => entries.iter().position(|(name, _)| name == key),
             };
-            matched += usize::from(other.is_some());
-            return Some((key, Some(value), other));
+            if let Some(at) = found {
+                place = at + 1;
+                matched += 1;
+            }
+            return Some((key, Some(value), found.map(|at| &entries[at].1)));
         }
         if matched == right.len() {
             return None;

@@ -13,8 +13,12 @@ pub fn keep_times_if_unchanged(old: &Value, new: &mut Value) {
     let (Some(before), Some(after)) = (entries(old).as_array(), entries(new).as_array()) else { return };
     let time = |entry: &Value| entry.get("time").clone();
     let moved = before.len() == after.len() && before.iter().zip(after).any(|(a, b)| time(a) != time(b));
-    let same = moved && before.iter().zip(after).all(|(a, b)| same_without(a, b, &["time"]));
-    if !same || !same_but_metadata(old, new) {
+    // What mostly distinguishes objects comes first. Who writes unconditionally sends no revision.
+    let same = moved
+        && same_without(old.get("metadata"), new.get("metadata"), &["managedFields", "resourceVersion"])
+        && before.iter().zip(after).all(|(a, b)| same_without(a, b, &["time"]))
+        && same_without(old, new, &["metadata"]);
+    if !same {
         return;
     }
     let before = before.to_vec();
@@ -28,12 +32,7 @@ pub fn keep_times_if_unchanged(old: &Value, new: &mut Value) {
     }
 }
 
-/// Equality of all but the entries, and the revision: who writes unconditionally sends none.
-fn same_but_metadata(old: &Value, new: &Value) -> bool {
-    same_without(old, new, &["metadata"])
-        && same_without(old.get("metadata"), new.get("metadata"), &["managedFields", "resourceVersion"])
-}
-
+/// Equality of all but some fields.
 fn same_without(a: &Value, b: &Value, skipped: &[&str]) -> bool {
     static NOTHING: std::sync::LazyLock<Map> = std::sync::LazyLock::new(Map::new);
     let (a, b) = (a.as_object().unwrap_or(&NOTHING), b.as_object().unwrap_or(&NOTHING));

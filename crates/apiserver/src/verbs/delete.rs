@@ -25,6 +25,7 @@ use crate::request::options::{DeleteOptions, ListOptions};
 use crate::respond;
 use crate::selection::Selection;
 use crate::served::Served;
+use crate::stored;
 
 /// Deletions of a collection under way at once; they share their commits' syncs.
 const COLLECTION_PARALLEL: usize = 64;
@@ -110,7 +111,7 @@ pub async fn remove(
     let mut current = api.store.get(&key);
     for _ in 0..super::write::ATTEMPTS_MAX {
         let entry = current.ok_or_else(|| Status::not_found(of, name))?;
-        let mut old = api.recent.take(&entry)?;
+        let mut old = stored::parse(&entry)?;
         old.set("metadata.resourceVersion", entry.mod_revision.to_string());
         api.admission.validate(api, &attributes, None, Some(&old)).await?;
         let mut tree = old.clone();

@@ -20,8 +20,11 @@ pub fn overlaps(volumes: &[Value], said: &mut Vec<String>) {
         for (source, title, key) in
             [("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName"), ("downwardAPI", "DownwardAPI", "")]
         {
-            let mut placed = Vec::new();
             let source = volume.at(source);
+            if source.array_at("items").is_empty() {
+                continue;
+            }
+            let mut placed = Vec::new();
             let title = match key {
                 "" => title.to_owned(),
                 key => format!("{title} {}", go_quote(source.str_at(key))),

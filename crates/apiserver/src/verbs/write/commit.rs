@@ -71,7 +71,6 @@ pub async fn commit(
             beside.extend(quota::charge(api, quota::Written { served, subresource, new, old: change.old })?);
         }
         let mut txn = Txn::new().expect_at(change.key, revision).by(origin.clone());
-        let mut left = None;
         match tree {
             None if dry_run => return Ok(Written::Tree(change.old.cloned().unwrap_or_default())),
             None => txn = txn.delete(change.key),
@@ -82,12 +81,9 @@ pub async fn commit(
                 }
                 let (value, record) = stored::encode(&mut tree, served.rules());
                 if let Some(entry) = change.current.filter(|entry| entry.value == value) {
-                    api.recent.keep(entry, tree);
                     return Ok(Written::Stored(entry.clone(), entry.mod_revision));
                 }
                 let ttl = time_to_live(served);
-                // What ends by itself is not changed again.
-                left = ttl.is_none().then_some(tree);
                 txn = txn.op(Op::Put { key: change.key.into(), value, record: Some(record), ttl });
             }
         }
@@ -95,9 +91,6 @@ pub async fn commit(
         match api.store.txn(txn).await {
             Ok(committed) => {
                 let entry = committed.entry().ok_or_else(vanished)?;
-                if let Some(tree) = left {
-                    api.recent.keep(entry, tree);
-                }
                 return Ok(Written::Stored(entry.clone(), committed.revision));
             }
             Err(CommitError::Conflict { key, current, .. }) if &*key == change.key => {

@@ -166,7 +166,7 @@ impl Write<'_> {
 
     async fn update_once(&self, key: &str, entry: &Arc<Entry>, change: &mut Change<'_>) -> Result<Written, Failure> {
         let view = View::internal(self.served, self.context.now);
-        let old_served = view.tree_of_stored(self.api.recent.take(entry)?, entry.mod_revision)?;
+        let old_served = view.tree(entry, entry.mod_revision)?;
         let new = change(Some(Current { tree: &old_served }))?;
         let old = self.served.stored_of(old_served)?;
         let mut new = self.served.stored_of(new)?;
