@@ -30,6 +30,32 @@ pub fn watch_dependents_batched<D: View, K: Kind>(
     delay: Duration,
     could_adopt: impl Fn(&K, &D) -> bool + Send + Sync + 'static,
 ) {
+    dependents.subscribe(enqueue_owners(owners, queue, delay, could_adopt));
+}
+
+/// As [`watch_dependents`], for the versions that an owner keeps of its template: one that is added with its owner is its
+/// owner's work, or somebody's who is not done with it (who restores a backup, say), and is looked at with the rest.
+pub fn watch_history<D: View, K: Kind>(
+    history: &Informer<D>,
+    owners: &Informer<K>,
+    queue: &WorkQueue<ObjectKey>,
+    could_adopt: impl Fn(&K, &D) -> bool + Send + Sync + 'static,
+) {
+    let enqueue = enqueue_owners(owners, queue, Duration::ZERO, could_adopt);
+    history.subscribe(move |event| {
+        if !matches!(event, Event::Added(object) if object.controller_ref().is_some()) {
+            enqueue(event);
+        }
+    });
+}
+
+/// Puts those whom an event of a dependent concerns into the queue.
+fn enqueue_owners<D: View, K: Kind>(
+    owners: &Informer<K>,
+    queue: &WorkQueue<ObjectKey>,
+    delay: Duration,
+    could_adopt: impl Fn(&K, &D) -> bool + Send + Sync + 'static,
+) -> impl Fn(&Event<D>) + Send + Sync + 'static {
     let (owners, queue) = (owners.clone(), queue.clone());
     let enqueue_owner = {
         let (owners, queue) = (owners.clone(), queue.clone());
@@ -39,7 +65,7 @@ pub fn watch_dependents_batched<D: View, K: Kind>(
             }
         }
     };
-    dependents.subscribe(move |event| {
+    move |event| {
         let now = &event.object().view;
         let was_owned_by = match event {
             Event::Updated { old, .. } => old.controller_ref().cloned(),
@@ -62,7 +88,7 @@ pub fn watch_dependents_batched<D: View, K: Kind>(
                 candidates.into_iter().for_each(|key| queue.add_after(key, delay));
             }
         }
-    });
+    }
 }
 
 /// The key of the owner that a reference means: same kind, same UID, still there.

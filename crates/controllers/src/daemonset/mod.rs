@@ -73,7 +73,7 @@ pub async fn run(context: Context, workers: usize) {
     owners::watch_dependents(&pods, &sets, &queue, |set: &DaemonSet, pod: &Pod| {
         selects(&selector(&set.spec.selector), &pod.metadata.labels)
     });
-    owners::watch_dependents(&revisions, &sets, &queue, |set: &DaemonSet, revision: &ControllerRevision| {
+    owners::watch_history(&revisions, &sets, &queue, |set: &DaemonSet, revision: &ControllerRevision| {
         selects(&selector(&set.spec.selector), &revision.metadata.labels)
     });
     watch_nodes(&nodes, &sets, &queue);
