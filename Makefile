@@ -45,7 +45,7 @@ conformance:
 	@cargo build --release --quiet --package xebec
 	@tests/conformance/suite $(if $(FOCUS),--focus '$(FOCUS)')
 
-# Upstream's programs beside and over our API server, and faults of the etcd under it: half an hour. Needs Go.
+# Upstream's programs beside, over and under ours, in all combinations, and faults of the etcd under it: an hour. Needs Go.
 swap:
 	@scripts/swap
 
