@@ -210,12 +210,17 @@ func writes(ctx context.Context, c *cluster) {
 		return steps.Equal("told", err != nil && strings.Contains(err.Error(), `unknown field "dta"`), true)
 	})
 	steps.Do("scale and status are subresources", func() error {
-		scale, err := deployments.GetScale(ctx, "web", metav1.GetOptions{})
-		if err != nil {
+		// The controller tells its status all the while.
+		err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+			scale, err := deployments.GetScale(ctx, "web", metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			scale.Spec.Replicas = 2
+			_, err = deployments.UpdateScale(ctx, "web", scale, metav1.UpdateOptions{})
 			return err
-		}
-		scale.Spec.Replicas = 2
-		if _, err := deployments.UpdateScale(ctx, "web", scale, metav1.UpdateOptions{}); err != nil {
+		})
+		if err != nil {
 			return err
 		}
 		return steps.Eventually(ctx, time.Minute, func(ctx context.Context) error {

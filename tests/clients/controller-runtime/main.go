@@ -60,8 +60,8 @@ func on(store string) {
 	defer cancel()
 	s := &suite{store: store}
 	do := func(name string, step func() error) { steps.Do("on "+store+": "+name, step) }
+	steps.OnFault = func() { _ = s.env.Stop() }
 	do("envtest starts", s.start)
-	defer s.env.Stop() //nolint:errcheck // the last step has stopped it already
 	do("Xebec serves, and keeps its state where it should", s.check)
 	s.reconciling(ctx, do)
 	s.clients(ctx, do)
@@ -71,7 +71,7 @@ func on(store string) {
 
 func (s *suite) start() error {
 	os.Setenv("STORE", s.store)
-	directory, err := os.MkdirTemp("", "clients-envtest-")
+	directory, err := os.MkdirTemp(os.Getenv("WORK"), "envtest-")
 	if err != nil {
 		return err
 	}

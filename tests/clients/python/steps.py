@@ -427,6 +427,7 @@ def _():
 def _():
     scale = apps.read_namespaced_deployment_scale("web", NAMESPACE)
     scale.spec.replicas = 1
+    scale.metadata.resource_version = None  # the controller tells its status all the while
     apps.replace_namespaced_deployment_scale("web", NAMESPACE, scale)
 
     def scaled():

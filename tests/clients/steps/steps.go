@@ -10,10 +10,14 @@ import (
 
 var done int
 
+// OnFault is done before a fault ends the client: what it started would outlive it.
+var OnFault = func() {}
+
 // Do takes a step; what it finds wrong ends the client.
 func Do(name string, step func() error) {
 	if err := step(); err != nil {
 		fmt.Printf("FAILED %s\n  %v\n", name, err)
+		OnFault()
 		os.Exit(1)
 	}
 	done++
