@@ -43,7 +43,7 @@ impl Store {
     /// A store of an engine that is open.
     pub(crate) fn assemble(state: Arc<State>, engine: Arc<dyn Engine>, options: &Options) -> Self {
         let kept = Arc::new(Kept::new(state.limits.kept_snapshots_max, state.limits.kept_snapshot_age_max));
-        let mut tasks = Vec::new();
+        let mut tasks = vec![tokio::spawn(sweep_by_time(kept.clone()))];
         if state.deadlines.is_some() {
             tasks.push(tokio::spawn(expire::run(state.clone(), engine.clone())));
         }
@@ -247,6 +247,15 @@ impl Drop for Inner {
     }
 }
 
+/// Snapshots of lists that nobody goes on with hold objects that may be long gone: they go though no other list comes.
+async fn sweep_by_time(kept: Arc<Kept>) {
+    const SWEEP_EVERY: Duration = Duration::from_secs(15);
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        kept.sweep(0);
+    }
+}
+
 /// History is kept for at least `every`: each time what was newest the time before is compacted.
 async fn compact_by_time(state: Arc<State>, engine: Arc<dyn Engine>, kept: Arc<Kept>, every: Duration) {
     loop {
@@ -259,5 +268,27 @@ async fn compact_by_time(state: Arc<State>, engine: Arc<dyn Engine>, kept: Arc<K
             tracing::warn!(%error, revision = newest, "history could not be compacted");
         }
         kept.sweep(state.compacted());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NoExtract;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_forgotten_list_holds_is_let_go_of() {
+        let store = Store::open(EngineConfig::Memory, Arc::new(NoExtract), Options::default()).await.unwrap();
+        store.txn(Txn::new().put("/a/b", "{}")).await.unwrap();
+        let snapshot = store.snapshot("/a/");
+        store.keep("/a/", &snapshot);
+        let kept = || store.0.kept.get(&store.resource("/a/"), snapshot.revision()).is_some();
+        // Whoever goes on with it keeps it.
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(kept());
+        }
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        assert!(!kept());
     }
 }
