@@ -34,7 +34,7 @@ struct Arguments {
     #[arg(long = "server", required = true)]
     servers: Vec<String>,
     /// Seconds of each timed phase.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 1.5)]
     seconds: f64,
     /// Runs of each phase; medians are printed.
     #[arg(long, default_value_t = 3)]
