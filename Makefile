@@ -47,6 +47,8 @@ conformance:
 
 # Upstream's programs beside, over and under ours, in all combinations, and faults of the etcd under it: an hour. Needs Go.
 swap:
+	@scripts/install run
+	@scripts/install test
 	@scripts/swap
 
 # The same requests to our API server and to upstream's: tells every difference. LABELS=… for a part. Needs Go.
