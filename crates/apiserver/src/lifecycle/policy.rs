@@ -34,7 +34,11 @@ const RETURN_DELETED_OBJECT: &[(&str, &str)] = &[
 const ORPHAN_BY_DEFAULT: &[(&str, &str)] = &[("", "replicationcontrollers"), ("batch", "jobs")];
 
 pub fn returns_deleted_object(served: &Served) -> bool {
-    RETURN_DELETED_OBJECT.contains(&(served.group(), served.plural()))
+    of_resource_returns_deleted_object(served.group(), served.plural())
+}
+
+pub fn of_resource_returns_deleted_object(group: &str, plural: &str) -> bool {
+    RETURN_DELETED_OBJECT.contains(&(group, plural))
 }
 
 /// What a client is told that deletes without saying what becomes of the dependents. Upstream's storage of jobs.

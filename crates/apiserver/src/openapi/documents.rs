@@ -14,6 +14,7 @@ use http::{Response, StatusCode};
 use parking_lot::Mutex;
 
 use super::gnostic;
+use super::types::Dialect;
 use crate::context::Context;
 use crate::request::Encoding;
 use crate::respond;
@@ -30,26 +31,29 @@ pub struct Document(Bytes);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Json,
-    /// Version 2 only.
-    Protobuf,
+    Protobuf(Dialect),
 }
 
-/// What clients ask for, and what they are told that they get: no media type may have an `@`.
-const PROTOBUF_ASKED: [&str; 2] = [
+/// What clients ask for. They are told that they get the second: no media type may have an `@`.
+const PROTOBUF_2: [&str; 2] = [
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+const PROTOBUF_3: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
 ];
 
 // === impl Format ===
 
 impl Format {
     /// The best one that a client takes; none where it takes none.
-    pub fn negotiate(context: &Context, version_2: bool) -> Option<Format> {
+    pub fn negotiate(context: &Context, dialect: Dialect) -> Option<Format> {
         let accept = context.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        Format::of(accept, version_2)
+        Format::of(accept, dialect)
     }
 
-    fn of(accept: &str, version_2: bool) -> Option<Format> {
+    fn of(accept: &str, dialect: Dialect) -> Option<Format> {
         if accept.trim().is_empty() {
             return Some(Format::Json);
         }
@@ -57,14 +61,14 @@ impl Format {
         clauses.sort_by(|(_, a), (_, b)| b.total_cmp(a));
         clauses.into_iter().filter(|(_, quality)| *quality > 0.0).find_map(|(media_type, _)| match media_type {
             "application/json" | "application/*" | "*/*" => Some(Format::Json),
-            other => (version_2 && PROTOBUF_ASKED.contains(&other)).then_some(Format::Protobuf),
+            other => protobuf(dialect).contains(&other).then_some(Format::Protobuf(dialect)),
         })
     }
 
     pub fn media_type(self) -> &'static str {
         match self {
             Format::Json => "application/json",
-            Format::Protobuf => PROTOBUF_ASKED[1],
+            Format::Protobuf(dialect) => protobuf(dialect)[1],
         }
     }
 
@@ -73,11 +77,18 @@ impl Format {
     pub fn write(self, document: &Value) -> io::Result<Document> {
         let written: Bytes = match self {
             Format::Json => respond::write_text(document, Encoding::Json, false),
-            Format::Protobuf => gnostic::encode(document).into(),
+            Format::Protobuf(dialect) => gnostic::encode(document, dialect).into(),
         };
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(&written)?;
         Ok(Document(encoder.finish()?.into()))
+    }
+}
+
+fn protobuf(dialect: Dialect) -> [&'static str; 2] {
+    match dialect {
+        Dialect::V2 => PROTOBUF_2,
+        Dialect::V3 => PROTOBUF_3,
     }
 }
 
@@ -135,18 +146,20 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case("", true, Some(Format::Json))]
-    #[case("*/*", true, Some(Format::Json))]
-    #[case(PROTOBUF_ASKED[0], true, Some(Format::Protobuf))]
-    #[case(PROTOBUF_ASKED[0], false, None)]
+    #[case("", Dialect::V2, Some(Format::Json))]
+    #[case("*/*", Dialect::V2, Some(Format::Json))]
+    #[case(PROTOBUF_2[0], Dialect::V2, Some(Format::Protobuf(Dialect::V2)))]
+    #[case(PROTOBUF_2[0], Dialect::V3, None)]
+    #[case(PROTOBUF_3[0], Dialect::V3, Some(Format::Protobuf(Dialect::V3)))]
+    #[case(PROTOBUF_3[1], Dialect::V3, Some(Format::Protobuf(Dialect::V3)))]
     #[case(
         "application/json;q=0.5, application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
-        true,
-        Some(Format::Protobuf)
+        Dialect::V2,
+        Some(Format::Protobuf(Dialect::V2))
     )]
-    #[case("text/html, application/json", false, Some(Format::Json))]
-    #[case("text/css", true, None)]
-    fn formats(#[case] accept: &str, #[case] version_2: bool, #[case] expected: Option<Format>) {
-        assert_eq!(Format::of(accept, version_2), expected);
+    #[case("text/html, application/json", Dialect::V3, Some(Format::Json))]
+    #[case("text/css", Dialect::V2, None)]
+    fn formats(#[case] accept: &str, #[case] dialect: Dialect, #[case] expected: Option<Format>) {
+        assert_eq!(Format::of(accept, dialect), expected);
     }
 }

@@ -1,136 +1,123 @@
-//! Paths: what can be done where, with which parameters.
+//! Paths in either dialect.
 
-use api::registry::{Registry, Resource};
 use api::value::{Map, Value};
 
-use super::types::Dialect;
-use super::{group_version_kind, root};
+use super::parameters::{Parameter, Place, Shared};
+use super::routes::{Content, Route};
+use super::types::{Dialect, Types};
 
-/// Query parameters, and the actions that take them.
-const PARAMETERS: &[(&str, &str, &[&str])] = &[
-    ("allowWatchBookmarks", "boolean", &["list", "watch"]),
-    ("continue", "string", &["list", "deletecollection"]),
-    ("dryRun", "string", &["post", "put", "patch", "delete", "deletecollection"]),
-    ("fieldManager", "string", &["post", "put", "patch"]),
-    ("fieldSelector", "string", &["list", "deletecollection"]),
-    ("fieldValidation", "string", &["post", "put", "patch"]),
-    ("force", "boolean", &["patch"]),
-    ("gracePeriodSeconds", "integer", &["delete", "deletecollection"]),
-    ("labelSelector", "string", &["list", "deletecollection"]),
-    ("limit", "integer", &["list", "deletecollection"]),
-    ("orphanDependents", "boolean", &["delete", "deletecollection"]),
-    ("pretty", "string", &["get", "list", "post", "put", "patch", "delete", "deletecollection"]),
-    ("propagationPolicy", "string", &["delete", "deletecollection"]),
-    ("resourceVersion", "string", &["list", "deletecollection"]),
-    ("resourceVersionMatch", "string", &["list", "deletecollection"]),
-    ("sendInitialEvents", "boolean", &["list"]),
-    ("timeoutSeconds", "integer", &["list", "deletecollection"]),
-    ("watch", "boolean", &["list"]),
-];
-
-/// Verbs of collections and of single objects, as methods and actions.
-const COLLECTION: &[(&str, &str, &str)] =
-    &[("list", "get", "list"), ("create", "post", "post"), ("deletecollection", "delete", "deletecollection")];
-const SINGLE: &[(&str, &str, &str)] =
-    &[("get", "get", "get"), ("update", "put", "put"), ("patch", "patch", "patch"), ("delete", "delete", "delete")];
-const CONNECT: &[(&str, &str, &str)] = &[
-    ("get", "get", "get"),
-    ("create", "post", "post"),
-    ("update", "put", "put"),
-    ("patch", "patch", "patch"),
-    ("delete", "delete", "delete"),
-];
-
-/// All paths of a group and version.
-pub fn of(group: &str, version: &str, dialect: Dialect) -> Map {
+/// Writes routes as paths. Types that they refer to become part of `types`, parameters of version 2 part of `shared`.
+pub fn of(routes: Vec<Route>, types: &mut Types<'_>, shared: &mut Shared) -> Map {
+    let mut by_path: Vec<(String, Vec<Route>)> = Vec::new();
+    for route in routes {
+        match by_path.last_mut() {
+            Some((path, routes)) if *path == route.path => routes.push(route),
+            _ => by_path.push((route.path.clone(), vec![route])),
+        }
+    }
     let mut paths = Map::new();
-    let base = root(group, version);
-    for resource in Registry::builtin().resources_of(group, version) {
-        let collection = match resource.namespaced {
-            true => format!("{base}/namespaces/{{namespace}}/{}", resource.plural),
-            false => format!("{base}/{}", resource.plural),
-        };
-        let kind = (group, version, resource.kind.as_str());
-        let allowed = |verb: &str| resource.allows(verb);
-        add(&mut paths, &collection, COLLECTION, allowed, kind, resource, dialect);
-        if resource.namespaced && resource.allows("list") {
-            let everywhere = format!("{base}/{}", resource.plural);
-            add(&mut paths, &everywhere, &COLLECTION[..1], allowed, kind, resource, dialect);
+    for (path, mut routes) in by_path {
+        let common = take_common(&mut routes);
+        let mut item = Map::new();
+        for route in &routes {
+            item.insert(route.method, operation(route, types, shared));
         }
-        let single = format!("{collection}/{{name}}");
-        add(&mut paths, &single, SINGLE, allowed, kind, resource, dialect);
-        for sub in &resource.subresources {
-            let path = format!("{single}/{}", sub.name);
-            let (sub_group, sub_version) = match sub.foreign {
-                true => (sub.kind.group.as_str(), sub.kind.version.as_str()),
-                false => (group, version),
-            };
-            let kind = (sub_group, sub_version, sub.kind.kind.as_str());
-            add(&mut paths, &path, CONNECT, |verb| sub.allows(verb), kind, resource, dialect);
+        let common: Vec<Value> = common.iter().map(|one| place(one, types.dialect(), shared)).collect();
+        if !common.is_empty() {
+            item.insert("parameters", common);
         }
+        paths.insert(path, item);
     }
     paths
 }
 
-fn add(
-    paths: &mut Map,
-    path: &str,
-    verbs: &[(&str, &str, &str)],
-    allowed: impl Fn(&str) -> bool,
-    (group, version, kind): (&str, &str, &str),
-    resource: &Resource,
-    dialect: Dialect,
-) {
-    let mut operations = Map::new();
-    for (verb, method, action) in verbs.iter().filter(|(verb, ..)| allowed(verb)) {
-        let mut operation = Map::new();
-        let scope = if path.contains("{namespace}") { "Namespaced" } else { "" };
-        let words = path.rsplit('/').next().unwrap_or_default().replace(['{', '}'], "");
-        operation.insert("operationId", format!("{verb}{group}{version}{scope}{}{words}", resource.kind));
-        operation.insert("parameters", parameters(action, dialect));
-        operation.insert("responses", responses());
+/// What every method of a path takes is a parameter of the path; each list comes by name.
+fn take_common(routes: &mut [Route]) -> Vec<Parameter> {
+    let key = |one: &Parameter| -> (&'static str, Place) { one.key() };
+    let everywhere = |one: &Parameter| routes.iter().all(|route| route.parameters.iter().any(|o| key(o) == key(one)));
+    let first = routes.first().map(|route| route.parameters.clone()).unwrap_or_default();
+    let mut common: Vec<Parameter> = first.into_iter().filter(everywhere).collect();
+    common.sort_by_key(key);
+    for route in routes {
+        route.parameters.retain(|one| !common.iter().any(|other| key(other) == key(one)));
+        route.parameters.sort_by_key(key);
+    }
+    common
+}
+
+fn place(parameter: &Parameter, dialect: Dialect, shared: &mut Shared) -> Value {
+    let written = parameter.written(dialect);
+    if dialect == Dialect::V2 { shared.place(written) } else { written }
+}
+
+fn operation(route: &Route, types: &mut Types<'_>, shared: &mut Shared) -> Map {
+    let dialect = types.dialect();
+    let mut operation = Map::new();
+    operation.insert("tags", vec![route.tag()]);
+    operation.insert("description", route.description.as_str());
+    if dialect == Dialect::V2 {
+        for (member, media_types) in [("consumes", route.consumes), ("produces", &route.produces[..])] {
+            if !media_types.is_empty() {
+                operation.insert(member, media_types.to_vec());
+            }
+        }
+        operation.insert("schemes", vec!["https"]);
+    }
+    operation.insert("operationId", route.operation_id());
+    let mut parameters: Vec<Value> = Vec::new();
+    if let Some(content) = route.body {
+        let required = !matches!(content, Content::Optional(_));
+        match dialect {
+            Dialect::V2 => parameters.push(shared.place(body(types.of_content(content), required))),
+            Dialect::V3 => {
+                let mut body = Map::from_iter([("content", contents(content, route.consumes, types))]);
+                if required {
+                    body.insert("required", true);
+                }
+                operation.insert("requestBody", body);
+            }
+        }
+    }
+    parameters.extend(route.parameters.iter().map(|one| place(one, dialect, shared)));
+    if !parameters.is_empty() {
+        operation.insert("parameters", parameters);
+    }
+    operation.insert("responses", responses(route, types));
+    if let Some((action, kind)) = &route.action {
         operation.insert("x-kubernetes-action", *action);
-        operation.insert("x-kubernetes-group-version-kind", group_version_kind(group, version, kind));
-        operations.insert(*method, operation);
+        operation.insert("x-kubernetes-group-version-kind", kind);
     }
-    if operations.is_empty() {
-        return;
-    }
-    let placed = ["name", "namespace"].into_iter().filter(|name| path.contains(&format!("{{{name}}}")));
-    let placed: Vec<Value> = placed.map(|name| parameter(name, "path", "string", dialect)).collect();
-    if !placed.is_empty() {
-        operations.insert("parameters", placed);
-    }
-    paths.insert(path.to_owned(), operations);
+    operation
 }
 
-fn parameters(action: &str, dialect: Dialect) -> Vec<Value> {
-    let taken = PARAMETERS.iter().filter(|(_, _, actions)| actions.contains(&action));
-    taken.map(|(name, kind, _)| parameter(name, "query", kind, dialect)).collect()
+/// The parameter of version 2 that is the body.
+fn body(schema: Value, required: bool) -> Value {
+    let mut body = Map::from_iter([("name", "body"), ("in", "body")]);
+    if required {
+        body.insert("required", true);
+    }
+    body.insert("schema", schema);
+    body.into()
 }
 
-fn parameter(name: &str, place: &str, kind: &str, dialect: Dialect) -> Value {
-    let mut parameter = Value::object();
-    parameter.set("name", name);
-    parameter.set("in", place);
-    if place == "path" {
-        parameter.set("required", true);
-    }
-    match dialect {
-        Dialect::V2 => {
-            parameter.set("type", kind);
-            parameter.set("uniqueItems", true);
+/// The same in every media type.
+fn contents(content: Content, media_types: &[&str], types: &mut Types<'_>) -> Map {
+    let schema = types.of_content(content);
+    media_types.iter().map(|media_type| (*media_type, Map::from_iter([("schema", schema.clone())]))).collect()
+}
+
+fn responses(route: &Route, types: &mut Types<'_>) -> Map {
+    let mut responses = Map::new();
+    for (code, description) in route.answers {
+        let mut response = Map::from_iter([("description", *description)]);
+        if let Some(content) = route.answer {
+            match types.dialect() {
+                Dialect::V2 => response.insert("schema", types.of_content(content)),
+                Dialect::V3 => response.insert("content", contents(content, &route.produces, types)),
+            };
         }
-        Dialect::V3 => {
-            parameter.set("schema", Map::from_iter([("type", Value::from(kind)), ("uniqueItems", true.into())]))
-        }
+        responses.insert(*code, response);
     }
-    parameter
-}
-
-fn responses() -> Map {
-    Map::from_iter([
-        ("200", Map::from_iter([("description", "OK")])),
-        ("401", Map::from_iter([("description", "Unauthorized")])),
-    ])
+    responses.insert("401", Map::from_iter([("description", "Unauthorized")]));
+    responses
 }

@@ -6,8 +6,10 @@ use api::registry::Registry;
 use api::schema::{self, Array, Field, ListPatch, ListType, Omit, RawKind, Schema, Shape, StructId};
 use api::value::{Map, Value};
 
-use super::group_version_kind;
 use super::prose::{Prose, Words};
+use super::roots::VERSION;
+use super::routes::{Content, PATCH};
+use super::{extras, group_version_kind};
 
 /// The version of OpenAPI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Dialect {
 /// A set of types that is closed: whatever a type refers to is in it.
 pub struct Types<'p> {
     dialect: Dialect,
+    /// The document's, in version 3.
+    group_version: (&'p str, &'p str),
     prose: &'p Prose,
     schema: &'static Schema,
     wanted: Vec<StructId>,
@@ -38,12 +42,30 @@ const SCHEMA_OR_ARRAY: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextens
 const SCHEMA_OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool";
 const SCHEMA_OR_STRINGS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
 
+/// Fields of [`VERSION`], and whether they are always there.
+const VERSION_FIELDS: &[(bool, &str)] = &[
+    (true, "major"),
+    (true, "minor"),
+    (false, "emulationMajor"),
+    (false, "emulationMinor"),
+    (false, "minCompatibilityMajor"),
+    (false, "minCompatibilityMinor"),
+    (true, "gitVersion"),
+    (true, "gitCommit"),
+    (true, "gitTreeState"),
+    (true, "buildDate"),
+    (true, "goVersion"),
+    (true, "compiler"),
+    (true, "platform"),
+];
+
 // === impl Types ===
 
 impl<'p> Types<'p> {
-    pub fn new(dialect: Dialect, prose: &'p Prose) -> Types<'p> {
+    pub fn new(dialect: Dialect, group_version: (&'p str, &'p str), prose: &'p Prose) -> Types<'p> {
         Types {
             dialect,
+            group_version,
             prose,
             schema: schema::builtin(),
             wanted: Vec::new(),
@@ -53,34 +75,37 @@ impl<'p> Types<'p> {
         }
     }
 
-    /// Adds all kinds of a group and version and what they refer to.
-    pub fn add_group(&mut self, group: &str, version: &str) {
-        let registry = Registry::builtin();
-        for resource in registry.resources_of(group, version) {
-            self.want(resource.schema);
-            self.wanted.extend(resource.list.as_ref().map(|(_, id)| *id));
-            let subresources: Vec<StructId> = resource.subresources.iter().map(|sub| sub.schema).collect();
-            subresources.into_iter().for_each(|id| self.want(id));
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The schema of what is sent or answered; a type becomes part of the set.
+    pub fn of_content(&mut self, content: Content) -> Value {
+        match content {
+            Content::Struct(id) | Content::Optional(id) => self.of_shape(&Shape::Struct(id)),
+            Content::Named(name) => self.scalar(name),
+            Content::Text => plain("string", ""),
         }
-        for kind in ["Status", "DeleteOptions"] {
-            registry.kind("", "v1", kind).into_iter().for_each(|id| self.want(id));
-        }
+    }
+
+    /// The schemas by name.
+    pub fn finish(mut self) -> Map {
         while let Some(id) = self.wanted.pop() {
             if self.seen.insert(id.0) {
                 let schema = self.of_struct(id);
                 self.done.push((self.schema.get(id).name.to_string(), schema));
             }
         }
-    }
-
-    /// The schemas by name.
-    pub fn finish(mut self) -> Map {
         let scalars = std::mem::take(&mut self.scalars);
-        let described = scalars.into_iter().map(|name| {
-            let mut schema = Value::object();
-            describe(self.prose.of_type(name), &mut schema);
-            (name.to_owned(), with(schema, scalar(name, self.dialect)))
-        });
+        let described: Vec<_> = scalars
+            .into_iter()
+            .map(|name| {
+                let mut schema = Value::object();
+                describe(self.prose.of_type(name), &mut schema);
+                let written = if name == VERSION { self.version() } else { scalar(name, self.dialect) };
+                (name.to_owned(), with(schema, written))
+            })
+            .collect();
         self.done.extend(described);
         self.done.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.done.into_iter().collect()
@@ -111,16 +136,34 @@ impl<'p> Types<'p> {
         if !required.is_empty() {
             schema.set("required", required);
         }
-        let kinds = Registry::builtin().kinds().iter().filter(|(_, kind)| *kind == id);
-        let kinds: Vec<Map> =
-            kinds.map(|(kind, _)| group_version_kind(&kind.group, &kind.version, &kind.kind)).collect();
+        let kinds = self.kinds(id);
         if !kinds.is_empty() {
             schema.set("x-kubernetes-group-version-kind", kinds);
         }
         if one.atomic {
             schema.set("x-kubernetes-map-type", "atomic");
         }
+        extras::of_type(&one.name, &mut schema);
         schema
+    }
+
+    /// What a type is called in requests. Some have the same name in every group: in version 3 only the document's own
+    /// is told beside the core group's.
+    fn kinds(&self, id: StructId) -> Vec<Map> {
+        let registry = Registry::builtin();
+        let of_groups = registry.kinds().iter().filter(|(_, kind)| *kind == id);
+        let mut kinds: Vec<Map> =
+            of_groups.map(|(kind, _)| group_version_kind(&kind.group, &kind.version, &kind.kind)).collect();
+        if let Some((name, _)) = registry.common_kinds().iter().find(|(_, kind)| *kind == id) {
+            let known = registry.kinds().iter().map(|(kind, _)| (&*kind.group, &*kind.version));
+            let mut versions: BTreeSet<(&str, &str)> = known.chain(extras::OPTIONS_ONLY.iter().copied()).collect();
+            versions.retain(|(group, _)| !extras::NO_OPTIONS.contains(group));
+            if self.dialect == Dialect::V3 {
+                versions.retain(|one| one.0.is_empty() || *one == self.group_version);
+            }
+            kinds.extend(versions.into_iter().map(|(group, version)| group_version_kind(group, version, name)));
+        }
+        kinds
     }
 
     fn of_field(&mut self, of: &str, field: &Field) -> Value {
@@ -139,9 +182,17 @@ impl<'p> Types<'p> {
         if let Some(values) = words.and_then(|words| words.item_values.as_ref()) {
             schema.set("items.enum", values.clone());
         }
-        if let Shape::Array(array) = &field.shape {
-            lists(array, &mut schema);
+        match &field.shape {
+            Shape::Array(array) if !extras::is_unmarked(of, &field.name) => lists(array, &mut schema),
+            _ => {}
         }
+        if field.atomic == Some(false) {
+            schema.set("x-kubernetes-map-type", "granular");
+        }
+        if field.patch_replaces {
+            schema.set("x-kubernetes-patch-strategy", "replace");
+        }
+        extras::of_field(of, &field.name, self.dialect, &mut schema);
         if field.retain_keys {
             let strategy = match schema.str_at("x-kubernetes-patch-strategy") {
                 "" => "retainKeys".to_owned(),
@@ -193,6 +244,25 @@ impl<'p> Types<'p> {
                 schema
             }
         }
+    }
+
+    /// What `/version` answers: texts, which no other type refers to.
+    fn version(&self) -> Value {
+        let mut schema = plain("object", "");
+        let mut properties = Map::new();
+        for (required, name) in VERSION_FIELDS {
+            let mut property = Value::object();
+            describe(self.prose.of_field(VERSION, name), &mut property);
+            property.set("type", "string");
+            if *required && self.dialect == Dialect::V3 {
+                property.set("default", "");
+            }
+            properties.insert(*name, property);
+        }
+        let required = VERSION_FIELDS.iter().filter(|(required, _)| *required).map(|(_, name)| *name);
+        schema.set("required", required.collect::<Vec<_>>());
+        schema.set("properties", properties);
+        schema
     }
 
     fn scalar(&mut self, name: &'static str) -> Value {
@@ -268,7 +338,7 @@ fn scalar(name: &str, dialect: Dialect) -> Value {
             schema.set("format", "int-or-string");
             schema
         }
-        (RAW_EXTENSION | FIELDS, _) => plain("object", ""),
+        (RAW_EXTENSION | FIELDS | PATCH, _) => plain("object", ""),
         _ => Value::object(),
     }
 }
@@ -304,13 +374,13 @@ fn lists(array: &Array, schema: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::openapi::{of_group, whole};
+    use crate::openapi::{one, whole};
 
     /// What kube-apiserver v1.37.2 serves, without the words.
     #[test]
     fn references_and_unions() {
         let prose = Prose::read().unwrap();
-        let (v2, v3) = (whole(&prose), of_group("", "v1", &prose));
+        let (v2, v3) = (whole(&prose), one("api/v1", &prose));
         let text = |value: &Value| {
             let mut value = value.clone();
             value.remove("description");
