@@ -1,11 +1,14 @@
 //! Writing, in go-yaml v2's style: blocks, two spaces a level, lists at their key's level, keys sorted.
-//! Long lines are not folded.
+//! Long lines are not folded; a key that is long or of several lines has a line of its own, `? KEY`, above `: VALUE`.
 
 use std::cmp::Ordering;
 
 use super::scalar::{self, Scalar};
 use crate::codec::json;
 use crate::value::{Key, Map, Value};
+
+/// Longer keys have lines of their own, as in go-yaml; no parser takes more than 1,024 bytes before a `:`.
+const SIMPLE_KEY_BYTES_MAX: usize = 128;
 
 /// Appends the tree as one document.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
@@ -27,7 +30,18 @@ fn mapping(fields: &Map, indent: usize, inline: bool, out: &mut Vec<u8>) {
         if at > 0 || !inline {
             out.resize(out.len() + indent, b' ');
         }
-        text(key, indent, true, out);
+        let simple = key.len() <= SIMPLE_KEY_BYTES_MAX && !key.contains(is_break);
+        if !simple {
+            out.extend_from_slice(b"? ");
+        }
+        text(key, indent, simple, out);
+        if !simple {
+            out.push(b'\n');
+            out.resize(out.len() + indent, b' ');
+            out.extend_from_slice(b": ");
+            item(value, indent, out);
+            continue;
+        }
         out.push(b':');
         match value {
             Value::Object(inner) if !inner.is_empty() => {
@@ -48,18 +62,23 @@ fn mapping(fields: &Map, indent: usize, inline: bool, out: &mut Vec<u8>) {
 }
 
 fn list(items: &[Value], indent: usize, inline: bool, out: &mut Vec<u8>) {
-    for (at, item) in items.iter().enumerate() {
+    for (at, one) in items.iter().enumerate() {
         if at > 0 || !inline {
             out.resize(out.len() + indent, b' ');
         }
         out.extend_from_slice(b"- ");
-        match item {
-            Value::Object(inner) if !inner.is_empty() => mapping(inner, indent + 2, true, out),
-            Value::Array(inner) if !inner.is_empty() => list(inner, indent + 2, true, out),
-            flat => {
-                scalar(flat, indent, false, out);
-                out.push(b'\n');
-            }
+        item(one, indent, out);
+    }
+}
+
+/// What stands behind `- `, or `: ` on a line of its own.
+fn item(value: &Value, indent: usize, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(inner) if !inner.is_empty() => mapping(inner, indent + 2, true, out),
+        Value::Array(inner) if !inner.is_empty() => list(inner, indent + 2, true, out),
+        flat => {
+            scalar(flat, indent, false, out);
+            out.push(b'\n');
         }
     }
 }
@@ -259,13 +278,29 @@ mod tests {
     )]
     #[case(r#"{"a":"\t\u0001é😀"}"#, "a: \"\\t\\x01é\\U0001F600\"\n")]
     #[case(r#"{"a10":1,"a2":1,"B":1,"a":1}"#, "B: 1\na: 1\na2: 1\na10: 1\n")]
+    #[case(r#"{"a\nb":{"c":1,"d":[1]},"e":1}"#, "? |-\n  a\n  b\n: c: 1\n  d:\n  - 1\ne: 1\n")]
+    #[case(r#"{"a\n":[1,[2]],"b":{"\nx":null}}"#, "? |\n  a\n: - 1\n  - - 2\nb:\n  ? |2-\n\n    x\n  : null\n")]
+    #[case(r#"{"l":[{"a\nb":"x\ny","c":{}}]}"#, "l:\n- ? |-\n    a\n    b\n  : |-\n    x\n    y\n  c: {}\n")]
     fn as_upstream_writes_it(#[case] json_text: &str, #[case] expected: &str) {
         assert_eq!(written(json_text), expected);
     }
 
+    /// Found by fuzzing: no parser reads a long key before a `:`.
+    #[rstest]
+    #[case(128, false)]
+    #[case(129, true)]
+    #[case(1025, true)]
+    fn long_keys(#[case] bytes: usize, #[case] on_its_own: bool) {
+        let key = "k".repeat(bytes);
+        let text = written(&format!(r#"{{"{key}":1}}"#));
+        let expected = if on_its_own { format!("? {key}\n: 1\n") } else { format!("{key}: 1\n") };
+        assert_eq!(text, expected);
+        assert_eq!(parse(text.as_bytes()).unwrap().get(&key).as_i64(), Some(1));
+    }
+
     proptest! {
         #[test]
-        fn any_text_survives(key in "\\PC{0,6}", text in "[ -~\n\t\u{e9}\u{2028}\u{1f600}]{0,16}", list in any::<bool>()) {
+        fn any_text_survives(key in "\\PC{0,6}|[a\n :]{0,6}|k{126,130}|[k']{1020,1030}|[k\t]{1020,1030}|[k\n]{1020,1030}", text in "[ -~\n\t\u{e9}\u{2028}\u{1f600}]{0,16}", list in any::<bool>()) {
             let value = match list {
                 true => Value::Array(vec![Value::from(text.as_str()), Value::from(text.as_str())]),
                 false => Value::Object([(key.as_str(), Value::from(text.as_str()))].into_iter().collect()),
