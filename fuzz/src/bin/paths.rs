@@ -41,7 +41,11 @@ fuzz::target!(Limit { per_byte: 300, besides: 1 << 20 }, |input| {
 /// The path of a request for a resource, with every part escaped.
 fn written(info: &RequestInfo) -> String {
     let api = if info.group.is_empty() { "api".to_owned() } else { format!("apis/{}", percent_encode(&info.group)) };
-    let namespace = match info.namespace.is_empty() || (info.resource == "namespaces" && info.name == info.namespace) {
+    // A namespace's own path has it once, unless what follows would be taken for a resource within it.
+    let is_own = info.resource == "namespaces"
+        && info.name == info.namespace
+        && ["", "status", "finalize"].contains(&info.subresource.as_str());
+    let namespace = match info.namespace.is_empty() || is_own {
         true => Vec::new(),
         false => vec!["namespaces", &info.namespace],
     };
