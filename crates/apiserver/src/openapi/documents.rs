@@ -103,6 +103,12 @@ fn quality(clause: &str) -> (&str, f32) {
 // === impl Document ===
 
 impl Document {
+    /// What is kept of it, in bytes.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The answer with it, compressed where the client takes that.
     ///
     /// # Errors

@@ -22,7 +22,9 @@ use api::codec::json;
 use api::value::Value;
 use sha2::{Digest, Sha256};
 
+use super::documents::Format;
 use super::prose::Prose;
+use super::types::Dialect;
 use super::{documents, one, whole};
 
 const DIGESTS: &str = include_str!("../../tests/data/openapi-digests.txt");
@@ -197,4 +199,20 @@ fn documents_are_upstreams() {
     }
     let shown: Vec<&str> = complaints.iter().take(SHOWN).map(String::as_str).collect();
     assert!(complaints.is_empty(), "{} differences:\n{}", complaints.len(), shown.join("\n"));
+}
+
+/// What is kept of all that can be asked for, in bytes.
+#[test]
+fn documents_are_kept_small() {
+    const BYTES_MAX: usize = 3 << 20;
+    let prose = Prose::read().unwrap();
+    let formats = |dialect| [Format::Json, Format::Protobuf(dialect)];
+    let whole = whole(&prose);
+    let of_version_2: usize = formats(Dialect::V2).iter().map(|format| format.write(&whole).unwrap().len()).sum();
+    let of_version_3 = documents().into_iter().map(|path| {
+        let document = one(&path, &prose);
+        formats(Dialect::V3).iter().map(|format| format.write(&document).unwrap().len()).sum::<usize>()
+    });
+    let kept = of_version_2 + of_version_3.sum::<usize>();
+    assert!(kept < BYTES_MAX, "{kept}");
 }
