@@ -3,15 +3,20 @@
 //! Objects keep their fields in the order in which they were put; decoding against a schema
 //! brings them into the schema's order, so that writing a tree gives the bytes that Go's
 //! encoder would give. Strings up to 23 bytes and all schema-known field names take no
-//! allocation of their own.
+//! allocation of their own. What is only kept for others, the fields that managers own, stays the
+//! text that it came as.
+
+use std::borrow::Cow;
 
 use smol_str::SmolStr;
+
+use crate::codec::json;
 
 /// A field name. Names known to a schema are static and cost nothing to clone.
 pub type Key = SmolStr;
 
 /// One JSON value.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub enum Value {
     #[default]
     Null,
@@ -22,6 +27,9 @@ pub enum Value {
     String(SmolStr),
     Array(Vec<Value>),
     Object(Map),
+    /// An object as compact JSON text that nobody had to look into yet. It equals the tree that it stands for;
+    /// [`Value::opened`] makes that.
+    Json(SmolStr),
 }
 
 /// The fields of an object, in order. Names are unique.
@@ -102,6 +110,23 @@ impl Value {
         }
     }
 
+    /// The value with its outermost text taken apart: never a [`Value::Json`].
+    pub fn opened(&self) -> Cow<'_, Value> {
+        match self {
+            // It was read or written by us; what is no JSON after all is nothing.
+            Value::Json(text) => Cow::Owned(json::parse(text.as_bytes()).unwrap_or_default()),
+            other => Cow::Borrowed(other),
+        }
+    }
+
+    /// Takes text apart in place.
+    pub fn open(&mut self) -> &mut Value {
+        if let Cow::Owned(tree) = self.opened() {
+            *self = tree;
+        }
+        self
+    }
+
     /// How many lists and objects lie in one another: 0 for text, 1 for `{}`. Walks without recursion.
     pub fn depth(&self) -> usize {
         let mut deepest = 0;
@@ -110,6 +135,10 @@ impl Value {
             match value {
                 Value::Object(map) => open.extend(map.iter().map(|(_, inner)| (inner, above + 1))),
                 Value::Array(items) => open.extend(items.iter().map(|inner| (inner, above + 1))),
+                Value::Json(text) => {
+                    deepest = deepest.max(above + json::depth(text));
+                    continue;
+                }
                 _ => continue,
             }
             deepest = deepest.max(above + 1);
@@ -180,6 +209,24 @@ impl Value {
         match self {
             Value::Object(map) => map,
             _ => unreachable!("made an object above"),
+        }
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Int(a), Value::Int(b)) => a == b,
+            (Value::Float(a), Value::Float(b)) => a == b,
+            (Value::String(a), Value::String(b)) => a == b,
+            (Value::Array(a), Value::Array(b)) => a == b,
+            (Value::Object(a), Value::Object(b)) => a == b,
+            (Value::Json(a), Value::Json(b)) if a == b => true,
+            (Value::Json(_), _) => *self.opened() == *other,
+            (_, Value::Json(_)) => *self == *other.opened(),
+            _ => false,
         }
     }
 }

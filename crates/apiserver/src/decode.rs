@@ -165,7 +165,7 @@ pub fn apply_defaults(value: &mut Value, served: &Served) {
 /// The tree, and messages about duplicate fields.
 fn parse(encoding: Encoding, body: &Bytes, expected: &Expected<'_>) -> Result<(Value, Duplicates), String> {
     match encoding {
-        Encoding::Json => json::parse_strict(body)
+        Encoding::Json => json::parse_body(body)
             .map(|parsed| (parsed.value, parsed.duplicates))
             .map_err(|error| format!("couldn't get version/kind; json parse error: {error}")),
         Encoding::Yaml => {

@@ -56,7 +56,7 @@ pub fn encode(tree: &mut Value, rules: &Rules) -> (Bytes, Record) {
 /// # Errors
 /// 500 where they can't be read.
 pub fn parse(entry: &Entry) -> Result<Value, Status> {
-    json::parse(&entry.value)
+    json::parse_object(&entry.value)
         .map_err(|error| Status::internal(format!("object stored at {} can't be read: {error}", entry.key)))
 }
 

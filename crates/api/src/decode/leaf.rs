@@ -23,7 +23,7 @@ pub(super) fn described(value: &Value, shape: &Shape) -> String {
         Value::Bool(_) => "bool".to_owned(),
         Value::String(_) => "string".to_owned(),
         Value::Array(_) => "array".to_owned(),
-        Value::Object(_) => "object".to_owned(),
+        Value::Object(_) | Value::Json(_) => "object".to_owned(),
         Value::Int(_) | Value::Float(_) if matches!(shape, Shape::Int32 | Shape::Int64 | Shape::IntOrString) => {
             format!("number {}", text(value))
         }

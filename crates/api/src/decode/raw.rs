@@ -6,6 +6,9 @@ use crate::schema::{RawKind, Shape};
 use crate::value::Value;
 
 pub(super) fn in_place(decoder: &mut Decoder<'_>, kind: RawKind, value: &mut Value, frame: &Frame<'_>) -> Stop {
+    if kind != RawKind::FieldsV1 {
+        value.open();
+    }
     match (kind, &mut *value) {
         (RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json, _) => Ok(()),
         (

@@ -60,6 +60,7 @@ impl<'s> Decoder<'s> {
             (Shape::Array(array), Value::Array(items)) => self.items(&array.item, go_type, items, frame),
             (Shape::Map(map), Value::Object(entries)) => self.entries(&map.value, go_type, entries, frame),
             (Shape::Raw(kind), _) => raw::in_place(self, *kind, value, frame),
+            (_, Value::Json(_)) => self.in_place(shape, go_type, value.open(), frame),
             _ => self.leaf(shape, go_type, value, frame),
         }
     }
@@ -270,6 +271,7 @@ pub(crate) fn is_omitted(field: &Field, value: &Value) -> bool {
             Value::String(text) => text.is_empty(),
             Value::Array(items) => items.is_empty(),
             Value::Object(fields) => fields.is_empty(),
+            Value::Json(text) => matches!(text.as_str(), "{}" | "[]"),
         },
     }
 }

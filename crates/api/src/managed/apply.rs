@@ -120,7 +120,7 @@ fn merge_owned(
     let mut merged = merge(root, live, config);
     let mut set = to_set(root, config);
     request.filter.apply(&mut set);
-    let listed = fields::write(&set.difference(&STRIPPED));
+    let listed = fields::text(&set.difference(&STRIPPED));
 
     let known = managed.find(&request.identity(Operation::Apply));
     // Mostly the same fields are applied as the last time: then there is nothing to remove.
@@ -135,7 +135,7 @@ fn merge_owned(
         managed.owners[own].fields = Stored::Set(set);
         merged = prune(request, merged, &managed, &last, &version);
     }
-    managed.owners[own].fields = Stored::Tree(listed);
+    managed.owners[own].fields = Stored::Text(listed);
 
     let compared = |problems: Problems| internal(format!("failed to compare objects: {problems}"));
     let delta = Delta::between(root, live, &merged, request.filter).map_err(compared)?;

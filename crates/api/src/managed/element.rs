@@ -87,9 +87,28 @@ impl PathElement {
         if let PathElement::Field(name) = self {
             return Key::from_iter(["f:", name.as_str()]);
         }
-        let mut text = Vec::with_capacity(32);
+        Key::from(String::from_utf8_lossy(&self.key_text()))
+    }
+
+    /// Appends FieldsV1's form as a JSON string.
+    pub(super) fn write_key(&self, out: &mut Vec<u8>) {
         match self {
-            PathElement::Field(_) => {}
+            PathElement::Field(name) => {
+                out.extend_from_slice(b"\"f:");
+                json::write_escaped(name, out);
+                out.push(b'"');
+            }
+            _ => json::write_string(&String::from_utf8_lossy(&self.key_text()), out),
+        }
+    }
+
+    fn key_text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(64);
+        match self {
+            PathElement::Field(name) => {
+                text.extend_from_slice(b"f:");
+                text.extend_from_slice(name.as_bytes());
+            }
             PathElement::Item(keys) => {
                 text.extend_from_slice(b"k:{");
                 for (at, (name, value)) in keys.iter().enumerate() {
@@ -108,7 +127,7 @@ impl PathElement {
             }
             PathElement::Index(at) => text.extend_from_slice(format!("i:{at}").as_bytes()),
         }
-        Key::from(String::from_utf8_lossy(&text))
+        text
     }
 }
 
@@ -219,7 +238,7 @@ fn rank(value: &Value) -> u8 {
         Value::String(_) => 1,
         Value::Bool(_) => 2,
         Value::Array(_) => 3,
-        Value::Object(_) => 4,
+        Value::Object(_) | Value::Json(_) => 4,
         Value::Null => 5,
     }
 }

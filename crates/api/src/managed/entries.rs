@@ -1,5 +1,7 @@
 //! `metadata.managedFields`: its entries read and written.
 
+use smol_str::SmolStr;
+
 use super::fields;
 use super::set::Set;
 use crate::codec::json;
@@ -44,7 +46,7 @@ pub(super) struct Owner {
 /// An entry's fields: as they are stored until somebody needs the set.
 #[derive(Clone, Debug)]
 pub(super) enum Stored {
-    Tree(Value),
+    Text(SmolStr),
     Set(Set),
 }
 
@@ -167,7 +169,6 @@ impl Owner {
                 ("subresource", Value::String(text)) => subresource = text,
                 ("fieldsType", Value::String(text)) => kind = text,
                 ("time", Value::String(text)) => time = Some(text),
-                ("fieldsV1", value @ Value::Object(_)) => tree = value,
                 ("fieldsV1", value) if !value.is_null() => tree = value,
                 _ => {}
             }
@@ -186,7 +187,10 @@ impl Owner {
             other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {at}")),
         }
         let fields = match trust {
-            Trust::Server => Stored::Tree(tree),
+            Trust::Server => Stored::Text(match tree {
+                Value::Json(text) => text,
+                tree => SmolStr::from(String::from_utf8_lossy(&json::to_vec(&tree))),
+            }),
             Trust::Client => match fields::read(&tree) {
                 Ok(set) => Stored::Set(set),
                 Err(why) => {
@@ -211,10 +215,10 @@ impl Owner {
         }
         put("fieldsType", Value::String(Key::new_static("FieldsV1")));
         let fields = match self.fields {
-            Stored::Tree(tree) => tree,
-            Stored::Set(set) => fields::write(&set),
+            Stored::Text(text) => text,
+            Stored::Set(set) => fields::text(&set),
         };
-        put("fieldsV1", fields);
+        put("fieldsV1", Value::Json(fields));
         if !id.subresource.is_empty() {
             put("subresource", id.subresource.into());
         }
@@ -223,12 +227,12 @@ impl Owner {
 
     /// The set, for changing. Fields that can't be read are nobody's.
     pub fn set(&mut self) -> &mut Set {
-        if let Stored::Tree(tree) = &self.fields {
-            self.fields = Stored::Set(fields::read(tree).unwrap_or_default());
+        if let Stored::Text(_) = &self.fields {
+            self.fields = Stored::Set(self.read());
         }
         match &mut self.fields {
             Stored::Set(set) => set,
-            Stored::Tree(_) => unreachable!("made a set above"),
+            Stored::Text(_) => unreachable!("made a set above"),
         }
     }
 
@@ -236,19 +240,19 @@ impl Owner {
     pub fn read(&self) -> Set {
         match &self.fields {
             Stored::Set(set) => set.clone(),
-            Stored::Tree(tree) => fields::read(tree).unwrap_or_default(),
+            Stored::Text(text) => fields::read(&Value::Json(text.clone())).unwrap_or_default(),
         }
     }
 
     /// Whether these are the stored fields.
-    pub fn is_stored_as(&self, fields: &Value) -> bool {
-        matches!(&self.fields, Stored::Tree(tree) if tree == fields)
+    pub fn is_stored_as(&self, fields: &str) -> bool {
+        matches!(&self.fields, Stored::Text(text) if text == fields)
     }
 
     /// Whether taking `difference` out could change the set.
     pub fn meets(&self, difference: &Set) -> bool {
         match &self.fields {
-            Stored::Tree(tree) => fields::meets(tree, difference),
+            Stored::Text(text) => fields::meets(text, difference),
             Stored::Set(_) => !difference.is_empty(),
         }
     }
@@ -256,7 +260,7 @@ impl Owner {
     /// Whether all these paths are owned.
     pub fn covers(&self, paths: &Set) -> bool {
         match &self.fields {
-            Stored::Tree(tree) => fields::covers(tree, paths),
+            Stored::Text(text) => fields::covers(text, paths),
             Stored::Set(set) => paths.is_subset(set),
         }
     }

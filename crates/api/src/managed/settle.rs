@@ -2,7 +2,6 @@
 
 use super::conflict::Conflict;
 use super::entries::{Managed, Operation, Owner, Stored};
-use super::fields;
 use super::filter::Filter;
 use super::request::{InVersion, Request};
 use super::set::Set;
@@ -101,19 +100,10 @@ fn take(root: Type<'_>, owner: &mut Owner, delta: &Delta) -> bool {
     if !owner.meets(&delta.gained) && !owner.meets(&delta.removed) {
         return true;
     }
-    let in_place = match &mut owner.fields {
-        Stored::Tree(Value::Object(stored)) => {
-            fields::subtract(stored, &delta.gained) && fields::subtract(stored, &delta.removed)
-        }
-        _ => false,
-    };
-    if !in_place {
-        // What was already taken in place is taken once more, which changes nothing.
-        let set = owner.set();
-        reconcile(root, set);
-        set.subtract(&delta.gained);
-        set.subtract(&delta.removed);
-    }
+    let set = owner.set();
+    reconcile(root, set);
+    set.subtract(&delta.gained);
+    set.subtract(&delta.removed);
     !is_void(owner)
 }
 
@@ -121,7 +111,7 @@ fn take(root: Type<'_>, owner: &mut Owner, delta: &Delta) -> bool {
 pub(super) fn is_void(owner: &Owner) -> bool {
     match &owner.fields {
         Stored::Set(set) => set.is_empty(),
-        Stored::Tree(tree) => tree.as_object().is_none_or(|fields| fields.is_empty()),
+        Stored::Text(text) => text == "{}" || !text.starts_with('{'),
     }
 }
 

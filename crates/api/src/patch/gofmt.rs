@@ -18,7 +18,7 @@ pub(crate) fn type_of(value: &Value) -> &'static str {
         Value::Float(_) => "float64",
         Value::String(_) => "string",
         Value::Array(_) => "[]interface {}",
-        Value::Object(_) => "map[string]interface {}",
+        Value::Object(_) | Value::Json(_) => "map[string]interface {}",
     }
 }
 
@@ -65,6 +65,7 @@ impl Display for Plain<'_> {
                 }
                 f.write_str("]")
             }
+            Value::Json(_) => Plain(&self.0.opened()).fmt(f),
         }
     }
 }
@@ -91,6 +92,7 @@ impl Display for Syntax<'_> {
                 }
                 f.write_str("}")
             }
+            Value::Json(_) => Syntax(&self.0.opened()).fmt(f),
         }
     }
 }

@@ -296,7 +296,7 @@ fn find<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, Strin
 }
 
 fn sort(value: &mut Value) {
-    if let Value::Object(fields) = value {
+    if let Value::Object(fields) = value.open() {
         fields.sort();
     }
 }
@@ -376,7 +376,7 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Int(_) | Value::Float(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        Value::Object(_) | Value::Json(_) => "object",
     }
 }
 

@@ -121,7 +121,7 @@ fn mistyped(value: &Value, what: &str) -> String {
         Value::Int(_) | Value::Float(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        Value::Object(_) | Value::Json(_) => "object",
     };
     format!("couldn't get version/kind; json parse error: json: cannot unmarshal {kind} into Go {what}")
 }

@@ -10,5 +10,8 @@ mod parse;
 mod scan;
 mod write;
 
-pub use parse::{DEPTH_MAX, Duplicates, ParseError, Parsed, parse, parse_strict};
+pub(crate) use parse::parse_fields;
+pub use parse::{DEPTH_MAX, Duplicates, ParseError, Parsed, parse, parse_body, parse_object, parse_strict};
+pub(crate) use scan::{depth, end_of_string};
+pub(crate) use write::write_escaped;
 pub use write::{to_vec, write, write_float, write_pretty, write_string};

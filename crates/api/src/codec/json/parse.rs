@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use smol_str::SmolStr;
 
 use super::number;
-use super::scan::Stops;
+use super::scan::{ESCAPED, Stops};
 use crate::value::{Key, Map, Value};
 
 /// How deep arrays and objects may be nested. Go allows 10,000; our trees are walked recursively (decoded, encoded,
@@ -16,6 +16,9 @@ pub const DEPTH_MAX: usize = 256;
 
 /// Objects with more fields than this look for duplicates by hashing instead of by comparing all pairs.
 const PAIRWISE_FIELDS_MAX: usize = 24;
+
+/// So deep lies an entry of `metadata.managedFields`: in a list, in an object, in an object.
+const FIELDS_DEPTH: usize = 4;
 
 /// So many duplicates are named; upstream stops there too.
 const DUPLICATES_MAX: usize = 100;
@@ -61,10 +64,35 @@ pub fn parse(text: &[u8]) -> Result<Value, ParseError> {
     Parser::new(&text).document()
 }
 
-/// The same, and says which fields came more than once.
-pub fn parse_strict(text: &[u8]) -> Result<Parsed, ParseError> {
+/// Reads the JSON text of an API object: the fields that its managers own (`fieldsV1`) stay text where they are compact.
+pub fn parse_object(text: &[u8]) -> Result<Value, ParseError> {
+    let text = utf8(text);
+    Parser { keeps_fields: true, ..Parser::new(&text) }.document()
+}
+
+/// The same for the text of a `fieldsV1` alone.
+pub(crate) fn parse_fields(text: &[u8]) -> Result<Value, ParseError> {
     let text = utf8(text);
     let mut parser = Parser::new(&text);
+    match parser.kept_fields() {
+        Some(value) if parser.at == text.len() => Ok(value),
+        _ => parse(text.as_bytes()),
+    }
+}
+
+/// As [`parse`], and says which fields came more than once.
+pub fn parse_strict(text: &[u8]) -> Result<Parsed, ParseError> {
+    strict(text, false)
+}
+
+/// As [`parse_object`], and says which fields came more than once.
+pub fn parse_body(text: &[u8]) -> Result<Parsed, ParseError> {
+    strict(text, true)
+}
+
+fn strict(text: &[u8], keeps_fields: bool) -> Result<Parsed, ParseError> {
+    let text = utf8(text);
+    let mut parser = Parser { keeps_fields, ..Parser::new(&text) };
     let value = parser.document()?;
     if !parser.saw_duplicates {
         return Ok(Parsed { value, duplicates: Duplicates::default() });
@@ -109,6 +137,8 @@ struct Parser<'a> {
     at: usize,
     depth: usize,
     saw_duplicates: bool,
+    /// Whether the fields that managers own are kept as text.
+    keeps_fields: bool,
     /// Where the parser is, if anybody wants to know.
     path: Option<Vec<Step>>,
     /// The paths of all fields met and whether they came again, kept along with `path`.
@@ -146,6 +176,7 @@ impl<'a> Parser<'a> {
             at: 0,
             depth: 0,
             saw_duplicates: false,
+            keeps_fields: false,
             path: None,
             fields: Vec::new(),
             names: Vec::new(),
@@ -235,7 +266,12 @@ impl<'a> Parser<'a> {
             self.at += 1;
             self.enter(|| Step::Field(key.clone()));
             self.note(&key);
-            let value = self.value()?;
+            let is_fields = self.keeps_fields && self.depth == FIELDS_DEPTH && key == "fieldsV1";
+            let kept = if is_fields { self.kept_fields() } else { None };
+            let value = match kept {
+                Some(value) => value,
+                None => self.value()?,
+            };
             self.leave();
             fields.push_unchecked(key, value);
             self.skip_space();
@@ -288,6 +324,53 @@ impl<'a> Parser<'a> {
             }
         }
         *entries = settled;
+    }
+
+    /// The text of an object of objects, if it is written as Go would write it; else nothing is read.
+    fn kept_fields(&mut self) -> Option<Value> {
+        let start = self.at;
+        if self.skip_fields(self.depth + 1) {
+            return Some(Value::Json(SmolStr::new(&self.text[start..self.at])));
+        }
+        self.at = start;
+        None
+    }
+
+    fn skip_fields(&mut self, depth: usize) -> bool {
+        if depth > DEPTH_MAX || !self.skip(b'{') {
+            return false;
+        }
+        if self.skip(b'}') {
+            return true;
+        }
+        loop {
+            if !(self.skip_plain_string() && self.skip(b':') && self.skip_fields(depth + 1)) {
+                return false;
+            }
+            if !self.skip(b',') {
+                return self.skip(b'}');
+            }
+        }
+    }
+
+    fn skip_plain_string(&mut self) -> bool {
+        if !self.skip(b'"') {
+            return false;
+        }
+        loop {
+            self.at += ESCAPED.plain(&self.bytes[self.at..]);
+            match self.peek() {
+                b'\\' if matches!(self.bytes.get(self.at + 1), Some(b'"' | b'\\')) => self.at += 2,
+                _ => return self.skip(b'"'),
+            }
+        }
+    }
+
+    /// Goes past a byte, if it is the next.
+    fn skip(&mut self, byte: u8) -> bool {
+        let found = self.bytes.get(self.at) == Some(&byte);
+        self.at += usize::from(found);
+        found
     }
 
     fn enter(&mut self, step: impl FnOnce() -> Step) {
@@ -627,6 +710,33 @@ mod tests {
         let strict = parse_strict(text.as_bytes()).unwrap();
         assert_eq!(strict.duplicates, Duplicates { said: vec![UNNAMED.to_owned()], ..Duplicates::default() });
         assert_eq!(parse(text.as_bytes()), Ok(strict.value));
+    }
+
+    #[rstest]
+    #[case::kept(r#"{"f:a":{},"f:b":{"k:{\"n\":\"x\"}":{".":{}}}}"#, true)]
+    #[case::empty("{}", true)]
+    #[case::spaced(r#"{"f:a": {}}"#, false)]
+    #[case::no_object(r#"{"f:a":1}"#, false)]
+    #[case::null("null", false)]
+    #[case::escaped(r#"{"f:\u0061":{}}"#, false)]
+    #[case::html(r#"{"f:<":{}}"#, false)]
+    fn compact_fields_stay_text(#[case] fields: &str, #[case] kept: bool) {
+        let text = format!(r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{fields}}}]}},"fieldsV1":{{}}}}"#);
+        let object = parse_object(text.as_bytes()).unwrap();
+        let value = object.array_at("metadata.managedFields")[0].get("fieldsV1");
+        assert_eq!(matches!(value, Value::Json(_)), kept);
+        assert!(matches!(object.get("fieldsV1"), Value::Object(_)));
+        assert_eq!(object, parsed(&text));
+        assert_eq!(parse_fields(fields.as_bytes()), Ok(parsed(fields)));
+    }
+
+    #[rstest]
+    #[case(r#"{"f:a":{}"#, "unexpected end of JSON input")]
+    #[case(r#"{"f:a":{},}"#, "invalid character '}' looking for beginning of object key string")]
+    fn fields_fail_as_anything_else(#[case] fields: &str, #[case] expected: &str) {
+        let text = format!(r#"{{"metadata":{{"managedFields":[{{"fieldsV1":{fields}"#);
+        assert_eq!(parse_object(text.as_bytes()).unwrap_err().to_string(), expected);
+        assert_eq!(parse_fields(fields.as_bytes()).unwrap_err().to_string(), expected);
     }
 
     #[test]

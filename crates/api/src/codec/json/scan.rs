@@ -9,6 +9,43 @@ pub(super) struct Stops<const N: usize> {
     listed: [u64; N],
 }
 
+/// What Go escapes in strings, for HTML's sake too, and the first byte of U+2028 and U+2029.
+pub(super) static ESCAPED: Stops<6> = Stops::new([b'"', b'\\', b'<', b'>', b'&', 0xe2]);
+
+/// How many bytes a string takes whose opening quote was read, its closing quote among them; all, where it has none.
+pub(crate) fn end_of_string(bytes: &[u8]) -> usize {
+    static STOPS: Stops<2> = Stops::new([b'"', b'\\']);
+    let mut at = 0;
+    loop {
+        at += STOPS.plain(&bytes[at..]);
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(b'\\') if at + 2 <= bytes.len() => at += 2,
+            Some(b'\\') | None => return bytes.len(),
+            Some(_) => at += 1,
+        }
+    }
+}
+
+/// How many lists and objects of a JSON text lie in one another.
+pub(crate) fn depth(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let (mut at, mut open, mut deepest) = (0, 0usize, 0);
+    while let Some(byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b'"' => at += end_of_string(&bytes[at..]),
+            b'{' | b'[' => {
+                open += 1;
+                deepest = deepest.max(open);
+            }
+            b'}' | b']' => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 // === impl Stops ===
 
 impl<const N: usize> Stops<N> {

@@ -1,6 +1,6 @@
 //! The writer: compact JSON, byte for byte as Go's `encoding/json` writes it with HTML escaping on.
 
-use super::scan::Stops;
+use super::scan::ESCAPED;
 use crate::value::Value;
 
 /// Appends the tree as compact JSON, without a line end.
@@ -12,6 +12,7 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
         Value::Int(number) => write_int(*number, out),
         Value::Float(number) => write_float(*number, out),
         Value::String(text) => write_string(text, out),
+        Value::Json(text) => out.extend_from_slice(text.as_bytes()),
         Value::Array(items) => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
@@ -50,7 +51,7 @@ pub fn write_pretty(value: &Value, out: &mut Vec<u8>) {
 }
 
 fn pretty(value: &Value, level: usize, out: &mut Vec<u8>) {
-    match value {
+    match &*value.opened() {
         Value::Array(items) if !items.is_empty() => {
             out.push(b'[');
             for (at, item) in items.iter().enumerate() {
@@ -123,14 +124,18 @@ pub fn write_float(number: f64, out: &mut Vec<u8>) {
 
 /// Appends a string in quotes. `<`, `>`, `&`, U+2028 and U+2029 are escaped as in Go, for HTML's sake.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
-    /// What has to be escaped, and the first byte of U+2028 and U+2029.
-    static STOPS: Stops<6> = Stops::new([b'"', b'\\', b'<', b'>', b'&', 0xe2]);
-    let bytes = text.as_bytes();
-    out.reserve(bytes.len() + 2);
+    out.reserve(text.len() + 2);
     out.push(b'"');
+    write_escaped(text, out);
+    out.push(b'"');
+}
+
+/// Appends what stands between a string's quotes.
+pub(crate) fn write_escaped(text: &str, out: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
     let (mut done, mut at) = (0, 0);
     loop {
-        at += STOPS.plain(&bytes[at..]);
+        at += ESCAPED.plain(&bytes[at..]);
         let length = match bytes.get(at) {
             None => break,
             Some(0xe2) if matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => 3,
@@ -146,7 +151,6 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
         done = at;
     }
     out.extend_from_slice(&bytes[done..]);
-    out.push(b'"');
 }
 
 fn write_escape(character: &[u8], out: &mut Vec<u8>) {

@@ -183,7 +183,7 @@ impl Decoder<'_> {
 
     fn raw(&mut self, kind: RawKind, message: &[u8]) -> Result<Value> {
         match kind {
-            RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json => self.raw_json(message),
+            RawKind::RawExtension | RawKind::FieldsV1 | RawKind::Json => self.raw_json(kind, message),
             RawKind::JsonSchemaPropsOrBool => self.schema_or_bool(message),
             RawKind::JsonSchemaPropsOrArray => self.schema_or_list(message, Self::schema_props),
             RawKind::JsonSchemaPropsOrStringArray => {
@@ -193,7 +193,7 @@ impl Decoder<'_> {
     }
 
     /// The JSON that a raw extension carries as bytes; an object in protobuf with its envelope is decoded.
-    fn raw_json(&mut self, message: &[u8]) -> Result<Value> {
+    fn raw_json(&mut self, kind: RawKind, message: &[u8]) -> Result<Value> {
         let mut raw: &[u8] = b"";
         let mut reader = Reader::new(message);
         while let Some((number, payload)) = reader.field()? {
@@ -216,7 +216,8 @@ impl Decoder<'_> {
             envelope.name(&mut value);
             return Ok(value);
         }
-        let value = json::parse(raw).map_err(|error| ProtobufError::Content(error.to_string()))?;
+        let parse = if kind == RawKind::FieldsV1 { json::parse_fields } else { json::parse };
+        let value = parse(raw).map_err(|error| ProtobufError::Content(error.to_string()))?;
         match self.depth + value.depth() {
             depth if depth > json::DEPTH_MAX => Err(ProtobufError::TooDeep),
             _ => Ok(value),

@@ -97,6 +97,11 @@ impl Difference {
 
 /// Compares what may be there on one side only.
 fn here(of: Type<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Here, Problems> {
+    if let (None, Some(new)) = (old, new) {
+        let mut here = Here { own: Some(Change::Added), below: Difference::default() };
+        here.below.added = added(of, new)?;
+        return Ok(here);
+    }
     let mut here = Here::default();
     let mut leaf = false;
     let (left, right) = (of.atom(old), of.atom(new));
@@ -116,6 +121,46 @@ fn here(of: Type<'_>, old: Option<&Value>, new: Option<&Value>) -> Result<Here, 
         };
     }
     Ok(here)
+}
+
+/// What is below a value that only the new tree has: all of it, and whatever lies on the way.
+fn added(of: Type<'_>, value: &Value) -> Result<Set, Problems> {
+    let mut problems = Vec::new();
+    let mut set = Set::new();
+    let mut take = |element: PathElement, below: Result<Set, Problems>, set: &mut Set| match below {
+        Ok(children) => set.entries.push(Entry { element, member: true, children }),
+        Err(found) => problems.extend(found.under(&element).0),
+    };
+    match (of.atom(Some(value)), value) {
+        (Atom::List(list), Value::Array(items)) if !list.is_atomic() => {
+            if !(items.len() <= List::PAIRWISE_MAX && list.all_tell(items)) {
+                let mut out = Difference::default();
+                return compare_items(list, &[], items, &mut out).map(|()| out.added);
+            }
+            set.entries.reserve_exact(items.len());
+            for (at, item) in items.iter().enumerate() {
+                let element = list.element(item).unwrap_or(PathElement::Index(at as i64));
+                take(element, added(list.item, item), &mut set);
+            }
+        }
+        (Atom::Map(fields), Value::Object(map)) if !fields.atomic => {
+            let mut walk = fields.walk();
+            set.entries.reserve_exact(map.len());
+            for (key, value) in map.iter() {
+                let below = match walk.field(key) {
+                    Some(of) => added(of, value),
+                    None => Err(Problems::one("schema error: invalid atom: inlined")),
+                };
+                take(PathElement::Field(key.clone()), below, &mut set);
+            }
+        }
+        _ => {}
+    }
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    set.entries.sort_unstable_by(|a, b| a.element.cmp(&b.element));
+    Ok(set)
 }
 
 /// Whether two atoms of one type are of the same kind; they differ only where it holds anything.

@@ -297,6 +297,11 @@ impl<'a> List<'a> {
         (1..items.len()).all(|at| !items[..at].iter().any(|earlier| self.same(earlier, &items[at])))
     }
 
+    /// Whether every item can be told apart, each by something of its own.
+    pub fn all_tell(&self, items: &[Value]) -> bool {
+        items.iter().all(|item| self.tells(item)) && self.all_differ(items)
+    }
+
     /// Items that are compared pair by pair, 120 pairs at most: no element is made for that.
     pub const PAIRWISE_MAX: usize = 16;
 

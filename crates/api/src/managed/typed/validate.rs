@@ -84,7 +84,9 @@ pub(super) fn check_scalar(scalar: Scalar, value: &Value, side: &str) -> Result<
         | (Scalar::Numeric, Value::Int(_) | Value::Float(_))
         | (Scalar::String, Value::String(_))
         | (Scalar::Boolean, Value::Bool(_))
-        | (Scalar::Untyped, Value::Int(_) | Value::Float(_) | Value::String(_) | Value::Bool(_)) => return Ok(()),
+        | (Scalar::Untyped, Value::Int(_) | Value::Float(_) | Value::String(_) | Value::Bool(_) | Value::Json(_)) => {
+            return Ok(());
+        }
         (Scalar::Numeric, other) => format!("expected numeric (int or float), got {}", type_of(other)),
         (Scalar::String, other) => {
             format!("expected string, got &value.valueUnstructured{{Value:{}}}", Syntax(other))

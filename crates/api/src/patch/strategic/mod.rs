@@ -71,6 +71,10 @@ pub fn apply(current: Value, patch: Value, schema: &Schema, of: StructId) -> Res
         Value::String(_) => return Err(Error::NotAnObject("string")),
         Value::Bool(_) => return Err(Error::NotAnObject("bool")),
         Value::Int(_) | Value::Float(_) => return Err(Error::NotAnObject("number")),
+        Value::Json(_) => match patch.opened().into_owned() {
+            Value::Object(patch) => patch,
+            _ => Map::new(),
+        },
     };
     let mut current = current;
     merge_map(current.make_object(), patch, Meta::root(schema, of))?;
