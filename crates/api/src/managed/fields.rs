@@ -89,70 +89,111 @@ fn write_entries(entries: &[Entry], member: bool, out: &mut Vec<u8>) {
 /// Whether taking `difference` out of the stored set could change it: some path of the difference
 /// is a member, or ends where the stored set goes on (which a schema that changed may leave).
 pub fn meets(stored: &str, difference: &Set) -> bool {
-    !difference.is_empty()
-        && Members::of(stored).any(|(key, below)| {
-            find(difference, key).is_some_and(|entry| entry.member || meets(below, &entry.children))
-        })
+    !difference.is_empty() && Reader { text: stored, at: 0 }.meets(difference)
 }
 
 /// Whether all paths are members of the stored set.
 pub fn covers(stored: &str, paths: &Set) -> bool {
-    let mut missing = paths.entries.len();
-    for (key, below) in Members::of(stored) {
-        if missing == 0 {
-            break;
-        }
-        let Some(entry) = find(paths, key) else { continue };
-        if entry.member && !is_member(below) || !covers(below, &entry.children) {
-            return false;
-        }
-        missing -= 1;
-    }
-    missing == 0
-}
-
-/// Whether what is stored under an element makes the element a member.
-fn is_member(below: &str) -> bool {
-    below == "{}" || !below.starts_with('{') || Members::of(below).any(|(key, _)| key == ".")
+    Reader { text: stored, at: 0 }.covers(paths).1
 }
 
 /// The entry whose element has this key. Stored keys are in canonical form: what clients send is
 /// written anew before it is stored.
 fn find<'s>(set: &'s Set, key: &str) -> Option<&'s Entry> {
-    let is_key_of = |element: &PathElement| match (element, key.strip_prefix("f:")) {
-        (PathElement::Field(name), Some(rest)) if !key.contains('\\') => name == rest,
-        _ => {
-            let mut text = Vec::with_capacity(64);
-            element.write_key(&mut text);
-            text.get(1..text.len() - 1) == Some(key.as_bytes())
-        }
+    let is_key = |element: &PathElement| {
+        let mut text = Vec::with_capacity(64);
+        element.write_key(&mut text);
+        text.get(1..text.len() - 1) == Some(key.as_bytes())
     };
-    set.entries.iter().find(|entry| is_key_of(&entry.element))
+    set.entries.iter().find(|entry| match (&entry.element, key.strip_prefix("f:")) {
+        // Escapes make a name longer.
+        (PathElement::Field(name), Some(rest)) if name.len() == rest.len() => name == rest && !rest.contains('\\'),
+        (PathElement::Field(name), Some(rest)) => {
+            name.len() < rest.len() && rest.contains('\\') && is_key(&entry.element)
+        }
+        (PathElement::Field(_), None) | (_, Some(_)) => false,
+        (element, None) => is_key(element),
+    })
 }
 
-/// The keys of a compact JSON object, as they are written between their quotes, and the texts of their values.
-/// A text that is no object has none.
-struct Members<'t> {
+/// Reads compact JSON objects of objects in place. What is none of these has no fields.
+struct Reader<'t> {
     text: &'t str,
     at: usize,
 }
 
-// === impl Members ===
+// === impl Reader ===
 
-impl<'t> Members<'t> {
-    fn of(text: &'t str) -> Members<'t> {
-        let at = if text.starts_with('{') { 1 } else { text.len() };
-        Members { text, at }
+impl<'t> Reader<'t> {
+    fn meets(&mut self, difference: &Set) -> bool {
+        if !self.enter() {
+            return false;
+        }
+        while let Some(key) = self.next_key() {
+            match find(difference, key) {
+                Some(entry) if entry.member || self.meets(&entry.children) => return true,
+                Some(_) => {}
+                None => self.skip_value(),
+            }
+        }
+        false
+    }
+
+    /// Whether what is stored here makes its element a member, and whether the paths below are covered.
+    fn covers(&mut self, paths: &Set) -> (bool, bool) {
+        let (mut missing, mut fields, mut member) = (paths.entries.len(), 0, false);
+        if !self.enter() {
+            return (true, missing == 0);
+        }
+        while let Some(key) = self.next_key() {
+            fields += 1;
+            member |= key == ".";
+            match find(paths, key) {
+                Some(entry) => {
+                    let (is_member, covered) = self.covers(&entry.children);
+                    missing = missing.saturating_sub(usize::from(covered && (is_member || !entry.member)));
+                }
+                None => self.skip_value(),
+            }
+        }
+        (member || fields == 0, missing == 0)
     }
 
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
+    /// Into an object; past anything else.
+    fn enter(&mut self) -> bool {
+        let is_object = self.peek() == Some(b'{');
+        match is_object {
+            true => self.at += 1,
+            false => self.skip_value(),
+        }
+        is_object
+    }
+
+    /// The next key as it is written between its quotes, the reader then at its value; none, the reader behind the
+    /// object.
+    fn next_key(&mut self) -> Option<&'t str> {
+        if self.peek() == Some(b',') {
+            self.at += 1;
+        }
+        if self.peek() != Some(b'"') {
+            self.at += 1;
+            return None;
+        }
+        let start = self.at + 1;
+        self.skip_string();
+        let key = self.text.get(start..self.at - 1);
+        self.at += 1;
+        key
+    }
+
     /// Past a string, on whose opening quote this stands.
     fn skip_string(&mut self) {
         self.at += 1;
-        self.at += json::end_of_string(&self.text.as_bytes()[self.at..]);
+        self.at += json::end_of_string(self.text.as_bytes().get(self.at..).unwrap_or_default());
     }
 
     /// Past a value, up to the comma or brace behind it.
@@ -171,26 +212,6 @@ impl<'t> Members<'t> {
             }
             self.at += 1;
         }
-    }
-}
-
-impl<'t> Iterator for Members<'t> {
-    type Item = (&'t str, &'t str);
-
-    fn next(&mut self) -> Option<(&'t str, &'t str)> {
-        if self.peek() == Some(b',') {
-            self.at += 1;
-        }
-        if self.peek() != Some(b'"') {
-            return None;
-        }
-        let start = self.at + 1;
-        self.skip_string();
-        let key = self.text.get(start..self.at.checked_sub(1)?)?;
-        self.at += 1;
-        let start = self.at;
-        self.skip_value();
-        Some((key, self.text.get(start..self.at)?))
     }
 }
 

@@ -12,7 +12,7 @@ const SIMPLE_KEY_BYTES_MAX: usize = 128;
 
 /// Appends the tree as one document.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
-    match value {
+    match &*value.opened() {
         Value::Object(fields) if !fields.is_empty() => mapping(fields, 0, false, out),
         Value::Array(items) if !items.is_empty() => list(items, 0, false, out),
         flat => {
@@ -43,7 +43,7 @@ fn mapping(fields: &Map, indent: usize, inline: bool, out: &mut Vec<u8>) {
             continue;
         }
         out.push(b':');
-        match value {
+        match &*value.opened() {
             Value::Object(inner) if !inner.is_empty() => {
                 out.push(b'\n');
                 mapping(inner, indent + 2, false, out);
@@ -73,7 +73,7 @@ fn list(items: &[Value], indent: usize, inline: bool, out: &mut Vec<u8>) {
 
 /// What stands behind `- `, or `: ` on a line of its own.
 fn item(value: &Value, indent: usize, out: &mut Vec<u8>) {
-    match value {
+    match &*value.opened() {
         Value::Object(inner) if !inner.is_empty() => mapping(inner, indent + 2, true, out),
         Value::Array(inner) if !inner.is_empty() => list(inner, indent + 2, true, out),
         flat => {
@@ -283,6 +283,14 @@ mod tests {
     #[case(r#"{"l":[{"a\nb":"x\ny","c":{}}]}"#, "l:\n- ? |-\n    a\n    b\n  : |-\n    x\n    y\n  c: {}\n")]
     fn as_upstream_writes_it(#[case] json_text: &str, #[case] expected: &str) {
         assert_eq!(written(json_text), expected);
+    }
+
+    #[test]
+    fn what_is_kept_as_text_is_written_as_its_tree() {
+        let text = br#"{"metadata":{"managedFields":[{"fieldsV1":{"f:a":{},"f:b":{"k:{\"n\":1}":{".":{}}}}}]}}"#;
+        let mut out = Vec::new();
+        write(&json::parse_object(text).unwrap(), &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), written(std::str::from_utf8(text).unwrap()));
     }
 
     /// Found by fuzzing: no parser reads a long key before a `:`.
