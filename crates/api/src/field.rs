@@ -214,6 +214,17 @@ impl FieldErrors {
         }
     }
 
+    /// Moves what is said about certain fields behind all else, in the order in which they are given.
+    pub fn put_last(&mut self, fields: &[(&str, ErrorKind)]) {
+        let place = |error: &FieldError| {
+            let field = without_indexes(&error.field);
+            fields.iter().position(|(one, kind)| *kind == error.kind && *one == field).map_or(0, |at| at + 1)
+        };
+        if !fields.is_empty() && self.list.len() > 1 {
+            self.list.sort_by_cached_key(place);
+        }
+    }
+
     pub fn add(&mut self, error: FieldError) {
         self.list.push(error);
     }
@@ -331,6 +342,19 @@ impl FieldErrors {
     }
 }
 
+/// `spec.ports[2].name` as `spec.ports[].name`.
+fn without_indexes(field: &str) -> String {
+    let mut text = String::with_capacity(field.len());
+    let mut inside = false;
+    for c in field.chars() {
+        inside = (inside || c == '[') && c != ']';
+        if !inside || c == '[' {
+            text.push(c);
+        }
+    }
+    text
+}
+
 impl IntoIterator for FieldErrors {
     type Item = FieldError;
     type IntoIter = std::vec::IntoIter<FieldError>;
@@ -396,6 +420,19 @@ mod tests {
         assert_eq!(containers.index(3).child("env").key("A").to_string(), "spec.template.spec.containers[3].env[A]");
         assert_eq!(Path::ROOT.child("spec").to_string(), "spec");
         assert_eq!(Path::ROOT.key("a").to_string(), "[a]");
+    }
+
+    #[test]
+    fn declared_fields_come_last_in_their_order() {
+        let mut errors = FieldErrors::new();
+        let (a, b) = (Path::new("a"), Path::new("b"));
+        errors.required(&b.index(1).child("x"), "");
+        errors.required(&a, "");
+        errors.invalid(&a, 1i64, "");
+        errors.invalid(&Path::new("c"), 1i64, "");
+        errors.put_last(&[("a", ErrorKind::Required), ("b[].x", ErrorKind::Required)]);
+        let order: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        assert_eq!(order, ["a", "c", "a", "b[1].x"]);
     }
 
     fn said(report: impl Fn(&mut FieldErrors, &Path<'_>)) -> String {

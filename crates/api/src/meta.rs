@@ -33,6 +33,8 @@ pub enum NameRule {
     Rfc1035Label,
     /// Anything that fits into a URL's path segment.
     PathSegment,
+    /// The same, judged only where nothing else is wrong: upstream's kinds that leave their metadata to it.
+    Generic,
     /// Rules of the kind's own, over name and whether more will be appended.
     Own(fn(&str, bool) -> names::Complaints),
 }
@@ -55,7 +57,7 @@ impl NameRule {
             NameRule::Subdomain => names::dns1123_subdomain(shown),
             NameRule::Label => names::dns1123_label(shown),
             NameRule::Rfc1035Label => names::dns1035_label(shown),
-            NameRule::PathSegment => names::path_segment(name, prefix),
+            NameRule::PathSegment | NameRule::Generic => names::path_segment(name, prefix),
             NameRule::Own(judge) => judge(name, prefix),
         }
     }

@@ -55,7 +55,7 @@ fn validate(service: &Value, errors: &mut FieldErrors) {
     let spec = service.at("spec");
     let (group, version) = (spec.str_at("group"), spec.str_at("version"));
     let (name, wanted) = (service.str_at("metadata.name"), format!("{version}.{group}"));
-    if name != wanted && names::path_segment(name, false).is_empty() {
+    if !name.is_empty() && name != wanted && names::path_segment(name, false).is_empty() {
         let message = format!("must be `spec.version+\".\"+spec.group`: \"{wanted}\"");
         errors.invalid(&Path::new("metadata.name"), name, message);
     }

@@ -5,7 +5,7 @@ use super::formats::required_one_of;
 use super::read::{Read, default_to, default_zero};
 use super::workload::{SPEC, counts, name_warning};
 use super::{Generation, Rules, StatusRule, Subresource, job};
-use crate::field::{FieldErrors, Path};
+use crate::field::{ErrorKind, FieldErrors, Path};
 use crate::value::Value;
 
 /// Jobs are named after their CronJob and the minute they are meant for.
@@ -32,6 +32,7 @@ pub const RULES: Rules = Rules {
         }
     },
     validate_update: |new, old, errors| validate_spec(new.at("spec"), Some(old.at("spec")), errors),
+    declared: &[("spec.schedule", ErrorKind::Required)],
     subresources: &[Subresource::STATUS],
     warnings: |new, old| {
         let mut warnings = super::workload::template_warnings(new, old, "spec.jobTemplate.spec.template");

@@ -11,6 +11,7 @@ use crate::value::Value;
 const MATCH_LABEL: &str = "pdb.kubernetes.io/deprecated-v1beta1-empty-selector-match";
 
 pub const RULES: Rules = Rules {
+    name: meta::NameRule::Generic,
     prepare_create: |budget, _| strip_match_label(budget),
     prepare_update: |new, old, _| {
         if new.at("spec.selector") != old.at("spec.selector") {

@@ -15,8 +15,7 @@ const NOTE_BYTES_MAX: usize = 1024;
 
 /// Events written through core/v1.
 pub const CORE: Rules = Rules {
-    // Metadata of events is judged by upstream's generic checks only.
-    name: meta::NameRule::PathSegment,
+    name: meta::NameRule::Generic,
     validate: |event, errors| validate_common(event, "reportingComponent", errors),
     validate_update: |new, _, errors| validate_common(new, "reportingComponent", errors),
     selectable: &[

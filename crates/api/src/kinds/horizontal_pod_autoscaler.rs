@@ -5,7 +5,7 @@ use super::read::{Read, default_to};
 use super::resources::{container_name, quantity};
 use super::workload::SPEC;
 use super::{Rules, Subresource};
-use crate::field::{FieldErrors, Path};
+use crate::field::{ErrorKind, FieldErrors, Path};
 use crate::meta::{NEGATIVE, non_negative};
 use crate::names;
 use crate::value::Value;
@@ -44,6 +44,7 @@ pub const RULES: Rules = Rules {
         });
         validate_spec(new.at("spec"), Ratchet::of(new, Some(old)), metrics, errors);
     },
+    declared: &[("spec.minReplicas", ErrorKind::Invalid), ("spec.maxReplicas", ErrorKind::Required)],
     subresources: &[Subresource {
         validate: |new, _, errors| validate_status(new.at("status"), errors),
         ..Subresource::STATUS

@@ -10,7 +10,7 @@
 
 use smol_str::SmolStr;
 
-use crate::field::FieldErrors;
+use crate::field::{ErrorKind, FieldErrors};
 use crate::meta::NameRule;
 use crate::user::UserInfo;
 use crate::value::Value;
@@ -105,6 +105,9 @@ pub struct Rules {
     pub validate_update: ValidateUpdate,
     /// Writes through subresources; `status` too where the kind has one.
     pub subresources: &'static [Subresource],
+    /// What upstream judges by tags on its types, after all else: fields (`[]` for items of lists) and the kind of
+    /// their errors, in its order.
+    pub declared: &'static [(&'static str, ErrorKind)],
     /// After validation, before the object is stored.
     pub canonicalize: fn(&mut Value),
     /// What the user is told although the request succeeds.
@@ -180,6 +183,7 @@ impl Rules {
         validate: |_, _| {},
         validate_update: |_, _, _| {},
         subresources: &[],
+        declared: &[],
         canonicalize: |_| {},
         warnings: |_, _| Vec::new(),
         selectable: &[],

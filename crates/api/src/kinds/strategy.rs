@@ -35,8 +35,14 @@ pub fn before_create(
     (rules.prepare_create)(object, context);
 
     let mut errors = FieldErrors::new();
-    meta::validate(object.at("metadata"), namespaced, rules.name, &METADATA, &mut errors);
+    if !matches!(rules.name, NameRule::Generic) {
+        meta::validate(object.at("metadata"), namespaced, rules.name, &METADATA, &mut errors);
+    }
     (rules.validate)(object, &mut errors);
+    if errors.is_empty() && matches!(rules.name, NameRule::Generic | NameRule::Own(_)) {
+        meta::validate(object.at("metadata"), namespaced, NameRule::Generic, &METADATA, &mut errors);
+    }
+    errors.put_last(rules.declared);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -96,6 +102,7 @@ pub fn before_subresource_update(
     let mut errors = common_fields(namespaced, new, old);
     (subresource.validate)(new, old, &mut errors);
     errors.dedup();
+    errors.put_last(rules.declared);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -105,6 +112,7 @@ pub fn before_subresource_update(
 
 fn finish(rules: &Rules, new: &mut Value, old: &Value, mut errors: FieldErrors) -> Result<Vec<String>, FieldErrors> {
     errors.dedup();
+    errors.put_last(rules.declared);
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -63,7 +63,9 @@ pub const POD_CERTIFICATE_REQUEST: Rules = Rules {
 
 fn validate_bundle(bundle: &Value, judge_text: bool, errors: &mut FieldErrors) {
     let (name, signer) = (bundle.str_at("metadata.name"), bundle.str_at("spec.signerName"));
-    errors.invalid_each(&Path::new("metadata.name"), name, signer::bundle_name_of_signer(name, signer));
+    if !name.is_empty() {
+        errors.invalid_each(&Path::new("metadata.name"), name, signer::bundle_name_of_signer(name, signer));
+    }
     if !signer.is_empty() {
         signer::name(signer, &SPEC.child("signerName"), errors);
     }

@@ -5,7 +5,7 @@ use super::persistent_volume::validate_inline;
 use super::pod::volume_sources::driver_name;
 use super::read::{Read, copy};
 use super::{Rules, StatusRule, Subresource};
-use crate::field::{FieldErrors, Path};
+use crate::field::{ErrorKind, FieldErrors, Path};
 use crate::meta;
 use crate::value::Value;
 
@@ -20,6 +20,12 @@ pub const RULES: Rules = Rules {
         validate(new, errors);
         meta::fixed(new.at("spec"), old.at("spec"), &SPEC, errors);
     },
+    declared: &[
+        ("spec", ErrorKind::Invalid),
+        ("spec.attacher", ErrorKind::Required),
+        ("spec.attacher", ErrorKind::Invalid),
+        ("spec.attacher", ErrorKind::TooLong),
+    ],
     subresources: &[Subresource {
         prepare: |new, old, _| {
             copy(new, old, "spec");

@@ -92,7 +92,8 @@ fn is_established(definition: &Value) -> bool {
 fn validate(definition: &Value, old: Option<&Value>, errors: &mut FieldErrors) {
     let spec = definition.at("spec");
     let name = definition.str_at("metadata.name");
-    if old.is_none() && name != format!("{}.{}", spec.str_at("names.plural"), spec.str_at("group")) {
+    if old.is_none() && !name.is_empty() && name != format!("{}.{}", spec.str_at("names.plural"), spec.str_at("group"))
+    {
         errors.invalid(&Path::new("metadata.name"), name, r#"must be spec.names.plural+"."+spec.group"#);
     }
     validate_spec(spec, old.map(|old| old.at("spec")), errors);
