@@ -23,6 +23,10 @@ pub const RULES: Rules = Rules {
         }
         default_to(set, "spec.revisionHistoryLimit", 10i64);
         defaults::template(set, "spec.template");
+        // Upstream's conversion always says it, so that whoever writes the object owns it.
+        if set.entry("metadata.annotations", TEMPLATE_GENERATION).is_null() {
+            set_template_generation(set, 0);
+        }
     },
     generation: Generation::Spec,
     status: StatusRule::Separate,
@@ -42,7 +46,10 @@ pub const RULES: Rules = Rules {
         validate_spec(new.at("spec"), errors);
     },
     subresources: &[Subresource {
-        prepare: |new, old, _| copy(new, old, "spec"),
+        prepare: |new, old, _| {
+            copy(new, old, "spec");
+            set_template_generation(new, template_generation(old));
+        },
         validate: validate_status,
         ..Subresource::STATUS
     }],

@@ -2,12 +2,14 @@
 //!
 //! Upstream: `pkg/apis/resource/validation`.
 
+use jiff::Timestamp;
+
 use super::formats::{dns_label, dns_subdomain, one_of};
 use super::pod::scheduling::node_selector;
 use super::pod::volume_sources::csi_driver_name;
-use super::read::{Read, copy, default_to, each_mut, same, with_mut};
+use super::read::{Read, copy, each_mut, same, with_mut};
 use super::resource_claim::{pool_name, qualified_name};
-use super::{Context, Generation, Rules, StatusRule, Subresource};
+use super::{Generation, Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::time::Time;
 use crate::value::Value;
@@ -25,8 +27,7 @@ const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
 
 pub const SLICE: Rules = Rules {
     generation: Generation::Spec,
-    prepare_create: |slice, context| date_taints(slice, context),
-    prepare_update: |new, _, context| date_taints(new, context),
+    defaults: |slice| each_mut(slice, "spec.devices", |device| each_mut(device, "taints", date)),
     validate: |slice, errors| validate(slice.at("spec"), None, errors),
     validate_update: |new, old, errors| {
         let (spec, old) = (new.at("spec"), old.at("spec"));
@@ -46,12 +47,11 @@ pub const SLICE: Rules = Rules {
 pub const TAINT_RULE: Rules = Rules {
     generation: Generation::Spec,
     status: StatusRule::Separate,
-    prepare_create: |rule, context| with_mut(rule, "spec.taint", |taint| default_to(taint, "timeAdded", now(context))),
+    defaults: |rule| with_mut(rule, "spec.taint", date),
     prepare_update: |new, old, context| {
         let moved = |field: &str| new.at("spec.taint").at(field) != old.at("spec.taint").at(field);
-        let restart = moved("effect") && !moved("timeAdded");
-        if restart || !new.has("spec.taint.timeAdded") {
-            new.set("spec.taint.timeAdded", now(context));
+        if moved("effect") && !moved("timeAdded") {
+            new.set("spec.taint.timeAdded", seconds(context.now));
         }
     },
     validate: |rule, errors| validate_rule(rule.at("spec"), errors),
@@ -70,14 +70,15 @@ pub const TAINT_RULE: Rules = Rules {
     ..Rules::DEFAULT
 };
 
-fn now(context: &Context<'_>) -> Value {
-    Time::from_unix(context.now.as_second(), 0).to_text().into()
+fn seconds(time: Timestamp) -> Value {
+    Time::from_unix(time.as_second(), 0).to_text().into()
 }
 
-fn date_taints(slice: &mut Value, context: &Context<'_>) {
-    each_mut(slice, "spec.devices", |device| {
-        each_mut(device, "taints", |taint| default_to(taint, "timeAdded", now(context)));
-    });
+/// A taint without a time is from now: upstream's default, which is why field managers own it.
+fn date(taint: &mut Value) {
+    if !taint.has("timeAdded") {
+        taint.set("timeAdded", seconds(Timestamp::now()));
+    }
 }
 
 // === Slices ===
