@@ -1,5 +1,6 @@
 //! Reading and defaulting trees the way Go reads its structs: what is absent is zero.
 
+use crate::schema::{Field, Schema, Shape, StructId};
 use crate::value::{Key, Value};
 
 /// Reads at dotted paths, with Go's zero values for what is absent.
@@ -154,6 +155,33 @@ pub fn with_go_names(value: &Value) -> Value {
         }
         Value::Array(items) => items.iter().map(with_go_names).collect::<Vec<_>>().into(),
         other => other.clone(),
+    }
+}
+
+/// A struct of a built-in type as upstream's messages show it: by its Go names in Go's order, zeros included.
+pub fn as_go(value: &Value, schema: &Schema, id: StructId) -> Value {
+    let field = |field: &Field| {
+        let name = field.name[..1].to_uppercase() + &field.name[1..];
+        (name, shaped(value.get(&field.name), &field.shape, field.pointer, schema))
+    };
+    schema.get(id).fields().iter().map(field).collect::<crate::value::Map>().into()
+}
+
+fn shaped(value: &Value, shape: &Shape, pointer: bool, schema: &Schema) -> Value {
+    match (value, shape) {
+        (Value::Null, _) if pointer => Value::Null,
+        (Value::Null | Value::Object(_), Shape::Struct(id)) => as_go(value, schema, *id),
+        (Value::Null, Shape::Bool) => false.into(),
+        (Value::Null, Shape::Int32 | Shape::Int64) => 0i64.into(),
+        (Value::Null, Shape::String) => "".into(),
+        (Value::Array(items), Shape::Array(array)) => {
+            items.iter().map(|item| shaped(item, &array.item, false, schema)).collect::<Vec<_>>().into()
+        }
+        (Value::Object(map), Shape::Map(of)) => {
+            let each = map.iter().map(|(key, value)| (key.clone(), shaped(value, &of.value, false, schema)));
+            each.collect::<crate::value::Map>().into()
+        }
+        (other, _) => other.clone(),
     }
 }
 

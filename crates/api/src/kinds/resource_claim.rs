@@ -7,7 +7,7 @@
 use super::formats::{dns_label, dns_subdomain};
 use super::pod::scheduling::node_selector;
 use super::pod::volume_sources::{csi_driver_name, driver_name};
-use super::read::{Read, copy, default_zero, each_mut, same, with_mut};
+use super::read::{Read, as_go, copy, default_zero, each_mut, same, with_mut};
 use super::{Generation, Rules, StatusRule, Subresource};
 use crate::field::{FieldErrors, Path};
 use crate::value::Value;
@@ -47,9 +47,23 @@ pub const TEMPLATE: Rules = Rules {
         meta::labels(metadata.at("labels"), &at.child("labels"), errors);
         devices(template.at("spec.spec.devices"), &SPEC.child("spec.devices"), errors);
     },
-    validate_update: |new, old, errors| meta::immutable(new.at("spec"), old.at("spec"), &SPEC, errors),
+    validate_update: |new, old, errors| {
+        if !same(new.at("spec"), old.at("spec")) {
+            errors.invalid(&SPEC, template_as_go(new.at("spec")), meta::IMMUTABLE);
+        }
+    },
     ..Rules::DEFAULT
 };
+
+/// A template as upstream's messages show it: the metadata is embedded, a claim's spec follows.
+fn template_as_go(spec: &Value) -> Value {
+    let schema = crate::schema::builtin();
+    let mut shown = spec.at("metadata").as_object().cloned().unwrap_or_default();
+    if let Some(id) = schema.find("io.k8s.api.resource.v1.ResourceClaimSpec") {
+        shown.insert("Spec", as_go(spec.at("spec"), schema, id));
+    }
+    shown.into()
+}
 
 pub const DEVICE_CLASS: Rules = Rules {
     generation: Generation::Spec,
