@@ -50,6 +50,8 @@ pub struct Api {
     pub quota_turns: quota::Turns,
     /// Set once everything that a fresh cluster has is there.
     pub ready: AtomicBool,
+    /// Set where scheduler and controllers run in this process.
+    pub components_inside: AtomicBool,
 }
 
 // === impl Api ===

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use store::Origin;
 
+use crate::flow::schemas::Matched;
 use crate::request::{Accept, Query, RequestInfo};
 use crate::serve::Connection;
 
@@ -41,6 +42,8 @@ pub struct Context {
     pub uri: Uri,
     /// The connection's other life, for requests that ask for one; taken by who upgrades.
     pub upgrade: Mutex<Option<OnUpgrade>>,
+    /// The flow that it belongs to, for those who are told.
+    pub flow: Option<Matched>,
     audit_id: String,
     warnings: Mutex<Vec<String>>,
 }
@@ -68,6 +71,7 @@ impl Context {
             method: Method::GET,
             uri: Uri::default(),
             upgrade: Mutex::default(),
+            flow: None,
             audit_id,
             warnings: Mutex::default(),
         }
@@ -102,12 +106,27 @@ impl Context {
     /// # Errors
     /// 406 where nothing that it accepts is spoken here.
     pub fn accept(&self) -> Result<Accept, Status> {
-        Accept::negotiate(self.header(ACCEPT), self.pretty())
+        Accept::negotiate(self.header(ACCEPT), self.pretty(), self.streams())
     }
 
     /// The same, where there are no tables.
     pub fn accept_plain(&self) -> Result<Accept, Status> {
-        Accept::negotiate_plain(self.header(ACCEPT), self.pretty())
+        Accept::negotiate_plain(self.header(ACCEPT), self.pretty(), self.streams())
+    }
+
+    /// Whether JSON is among what the client accepts, for what has no other form.
+    pub fn accepts_json(&self) -> bool {
+        let is_json = |clause: &str| {
+            matches!(
+                clause.split(';').next().unwrap_or_default().trim(),
+                "" | "application/json" | "application/*" | "*/*"
+            )
+        };
+        self.header(ACCEPT).is_none_or(|accept| accept.split(',').any(is_json))
+    }
+
+    fn streams(&self) -> bool {
+        matches!(self.info.verb, "list" | "watch")
     }
 
     fn pretty(&self) -> bool {

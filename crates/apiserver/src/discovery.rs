@@ -12,6 +12,7 @@ use sha2::{Digest, Sha512};
 
 use crate::api::Api;
 use crate::context::Context;
+use crate::health;
 use crate::request::Encoding;
 use crate::respond;
 use crate::served::api_version;
@@ -64,7 +65,9 @@ fn wants_aggregated(context: &Context) -> bool {
 fn typed(kind: &str, version: &str, fields: Map) -> Value {
     let mut document = Value::object();
     document.set("kind", kind);
-    document.set("apiVersion", version);
+    if !version.is_empty() {
+        document.set("apiVersion", version);
+    }
     for (key, value) in fields {
         document.make_object().insert(key, value);
     }
@@ -77,6 +80,9 @@ fn texts<'t>(texts: impl IntoIterator<Item = &'t smol_str::SmolStr>) -> Value {
 
 // ---- the old form ----
 
+/// Documents of the core group don't say their own version, as in the first releases.
+const UNVERSIONED: &str = "";
+
 fn versions(api: &Api) -> Value {
     let mut fields = Map::new();
     fields.insert("versions", vec!["v1"]);
@@ -85,7 +91,7 @@ fn versions(api: &Api) -> Value {
     let port = api.settings.secure_port;
     address.insert("serverAddress", format!("{}:{port}", api.settings.advertise_address));
     fields.insert("serverAddressByClientCIDRs", vec![address]);
-    typed("APIVersions", "v1", fields)
+    typed("APIVersions", UNVERSIONED, fields)
 }
 
 fn groups(registry: &Registry) -> Value {
@@ -135,7 +141,7 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut fields = Map::new();
     fields.insert("groupVersion", api_version(group, version));
     fields.insert("resources", list);
-    Some(typed("APIResourceList", "v1", fields))
+    Some(typed("APIResourceList", if group.is_empty() { UNVERSIONED } else { "v1" }, fields))
 }
 
 fn resource_row(resource: &Resource) -> Map {
@@ -251,10 +257,18 @@ fn paths(registry: &Registry) -> Value {
         paths.push(format!("/apis/{}", group.name));
         paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{version}", group.name)));
     }
-    for path in ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/readyz", "/version"]
-    {
-        paths.push(path.to_owned());
-    }
+    const OTHERS: [&str; 7] = [
+        "/.well-known/openid-configuration",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/version",
+    ];
+    paths.extend(OTHERS.map(str::to_owned));
+    paths.extend(health::paths());
+    paths.sort_unstable();
     let mut document = Value::object();
     document.set("paths", paths);
     document

@@ -4,6 +4,8 @@
 //! and streams do not count, nor do the server's own calls, or a full server would wait for
 //! itself.
 
+pub mod schemas;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use crate::context::Context;
 pub struct Flow {
     seats: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Which flow a request belongs to.
+    pub schemas: schemas::Schemas,
 }
 
 /// Upstream's defaults together: 400 reading and 200 writing requests.
@@ -29,7 +33,11 @@ const WAIT_MAX: Duration = Duration::from_secs(15);
 
 impl Default for Flow {
     fn default() -> Flow {
-        Flow { seats: Arc::new(Semaphore::new(SEATS)), waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
+        Flow {
+            seats: Arc::new(Semaphore::new(SEATS)),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            schemas: schemas::Schemas::default(),
+        }
     }
 }
 

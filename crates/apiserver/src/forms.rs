@@ -30,6 +30,8 @@ pub struct View {
     pub include: IncludeObject,
     /// The age columns' now.
     pub now: Timestamp,
+    /// Whether tables say their columns; in a watch only the first one does.
+    pub headers: bool,
 }
 
 /// `includeObject` of tables.
@@ -80,12 +82,12 @@ impl View {
                 return Err(errors.into_status("meta.k8s.io", "TableOptions", ""));
             }
         };
-        Ok(View { served: served.clone(), accept: context.accept()?, include, now: context.now })
+        Ok(View { served: served.clone(), accept: context.accept()?, include, now: context.now, headers: true })
     }
 
     /// Plain objects in the served version, for the server itself.
     pub fn internal(served: &Served, now: Timestamp) -> View {
-        View { served: served.clone(), accept: Accept::default(), include: IncludeObject::None, now }
+        View { served: served.clone(), accept: Accept::default(), include: IncludeObject::None, now, headers: true }
     }
 
     /// The answer for a tree in the stored version that lies nowhere (a dry run's, for instance).
@@ -173,7 +175,8 @@ impl View {
         if let ([(_, revision)], true) = (entries, metadata.field("resourceVersion").is_none()) {
             metadata.set("resourceVersion", revision.to_string());
         }
-        Ok(write_table(metadata, self.served.column_definitions(), rows))
+        let columns = if self.headers { self.served.column_definitions() } else { Value::Null };
+        Ok(write_table(metadata, columns, rows))
     }
 
     /// A table of objects that are stored nowhere.
@@ -227,24 +230,37 @@ impl View {
         let mut object = Value::object();
         let (kind, version) = match self.accept.form {
             Form::Object => (self.served.kind(), self.served.api_version()),
-            Form::Table => ("Table", "meta.k8s.io/v1".to_owned()),
+            Form::Table => ("", String::new()),
             Form::Metadata => ("PartialObjectMetadata", "meta.k8s.io/v1".to_owned()),
         };
         object.set("kind", kind);
         object.set("apiVersion", version);
         object.set("metadata.resourceVersion", revision.to_string());
-        if self.accept.form != Form::Table {
-            object.set("metadata.creationTimestamp", Value::Null);
-        }
         if initial_events_end {
             let annotations = Map::from_iter([("k8s.io/initial-events-end", "true")]);
             object.set("metadata.annotations", annotations);
         }
         if self.accept.form == Form::Table {
-            object.set("columnDefinitions", Value::Null);
-            object.set("rows", Value::Array(Vec::new()));
+            return Ok(json_frame("BOOKMARK", &[&self.bookmark_table(object, initial_events_end)]));
         }
         self.frame_of_tree(&object, "BOOKMARK")
+    }
+
+    /// A bookmark as a table: the row of an object that has nothing but what the bookmark says.
+    fn bookmark_table(&self, mut bookmark: Value, initial_events_end: bool) -> Bytes {
+        bookmark.set("kind", self.served.kind());
+        bookmark.set("apiVersion", self.served.api_version());
+        let mut metadata = Value::object();
+        metadata.set("resourceVersion", bookmark.str_at("metadata.resourceVersion"));
+        // Where the state at the beginning ends, the row says so to everybody.
+        let include = match self.include {
+            IncludeObject::None if initial_events_end => IncludeObject::Metadata,
+            include => include,
+        };
+        let cells = self.served.cells(&bookmark, self.now);
+        let row = View { include, ..self.clone() }.seen_row(cells, bookmark);
+        let columns = if self.headers { self.served.column_definitions() } else { Value::Null };
+        write_table(metadata, columns, vec![row])
     }
 
     /// The frame that ends a watch with an error.
@@ -300,7 +316,8 @@ impl View {
             (Form::Table, IncludeObject::Metadata) => 3,
             (Form::Table, IncludeObject::Object) => 4,
         };
-        u64::from(self.served.version_id()) << 16 | encoding << 8 | form << 4 | what as u64
+        let bare = u64::from(form > 1 && !self.headers);
+        u64::from(self.served.version_id()) << 16 | bare << 12 | encoding << 8 | form << 4 | what as u64
     }
 
     fn is_stored_version(&self) -> bool {
@@ -335,7 +352,7 @@ fn write_table(metadata: Value, columns: Value, rows: Vec<Value>) -> Bytes {
 }
 
 /// The whole metadata of an object under another kind.
-fn partial_metadata(tree: &mut Value, kind: &'static str) -> Value {
+pub fn partial_metadata(tree: &mut Value, kind: &'static str) -> Value {
     let mut partial = Value::object();
     partial.set("kind", kind);
     partial.set("apiVersion", "meta.k8s.io/v1");

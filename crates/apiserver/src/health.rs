@@ -1,5 +1,6 @@
 //! Health, version and metrics.
 
+use api::status::{Details, Status};
 use api::value::Value;
 use client::Body;
 use http::{Response, StatusCode};
@@ -28,9 +29,28 @@ const CHECKS: [Check; 4] = [
     },
 ];
 
+/// What there is to ask for health, each check by itself too.
+pub fn paths() -> impl Iterator<Item = String> {
+    ["healthz", "livez", "readyz"].into_iter().flat_map(|kind| {
+        let checks = CHECKS.iter().filter(move |check| is_checked(check, kind));
+        std::iter::once(format!("/{kind}")).chain(checks.map(move |check| format!("/{kind}/{}", check.name)))
+    })
+}
+
+fn is_checked(check: &Check, kind: &str) -> bool {
+    check.live || kind != "livez"
+}
+
 /// Answers `/healthz`, `/livez`, `/readyz` (with the checks below them), `/version` and `/metrics`.
 pub async fn answer(api: &Api, context: &Context, path: &str) -> Option<Response<Body>> {
     match path {
+        "/version" if !context.accepts_json() => {
+            let refused = Status {
+                details: Some(Details::default()),
+                ..Status::not_acceptable("406: Not Acceptable\n\nAvailable representations: application/json")
+            };
+            Some(respond::status(&refused, context.accept_plain().unwrap_or_default()))
+        }
         "/version" => Some(respond::tree(StatusCode::OK, &version(), Accept { pretty: true, ..Accept::default() })),
         "/metrics" => {
             let mut answer = respond::text(StatusCode::OK, api.metrics.text());
@@ -47,7 +67,7 @@ pub async fn answer(api: &Api, context: &Context, path: &str) -> Option<Response
 }
 
 fn health(api: &Api, context: &Context, kind: &str, single: Option<&str>) -> Response<Body> {
-    let mut checks = CHECKS.iter().filter(|check| check.live || kind != "livez");
+    let mut checks = CHECKS.iter().filter(|check| is_checked(check, kind));
     if let Some(name) = single {
         return match checks.find(|check| check.name == name) {
             None => respond::no_such_path(),

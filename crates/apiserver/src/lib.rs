@@ -15,6 +15,7 @@ pub mod authz;
 pub mod boot;
 pub mod bootstrap;
 mod companions;
+mod component_status;
 pub mod context;
 mod decode;
 mod discovery;

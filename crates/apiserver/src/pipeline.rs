@@ -90,6 +90,10 @@ impl Pipeline {
         if let Ok(id) = HeaderValue::from_str(context.audit_id()) {
             response.headers_mut().insert("audit-id", id);
         }
+        if let Some(flow) = context.flow {
+            response.headers_mut().insert("x-kubernetes-pf-flowschema-uid", flow.schema);
+            response.headers_mut().insert("x-kubernetes-pf-prioritylevel-uid", flow.level);
+        }
         self.api.metrics.observe(&context.info, response.status(), started.elapsed());
         response
     }
@@ -116,6 +120,10 @@ impl Pipeline {
     /// What comes before the body is looked at: whose request it is, whether there is room for it, whether it may be.
     async fn admit(&self, context: &mut Context, long_running: bool) -> Result<Option<OwnedSemaphorePermit>, Status> {
         self.api.impersonate(context)?;
+        // Streams belong to no flow. Who calls from within the process reads no headers.
+        if context.connection.is_some() && (!long_running || context.info.verb == "watch") {
+            context.flow = Some(self.api.flow.schemas.classify(&context.user, &context.info));
+        }
         let permit = match long_running {
             true => None,
             false => self.api.flow.admit(context).await?,

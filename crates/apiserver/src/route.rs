@@ -12,7 +12,7 @@ use crate::request::RequestInfo;
 use crate::request::query::has_whole_escapes;
 use crate::served::Served;
 use crate::verbs::{create, delete, get, list, patch, update, watch};
-use crate::{discovery, health, openapi, respond, subresources};
+use crate::{component_status, discovery, health, openapi, respond, subresources};
 
 /// Subresources whose requests are streams, open as long as both sides like.
 const STREAMS: [&str; 5] = ["exec", "attach", "portforward", "proxy", "log"];
@@ -79,8 +79,12 @@ const AGED: [(&str, &str, &str); 2] =
     [("Endpoints", "v1.33+", "; use discovery.k8s.io/v1 EndpointSlice"), ("ComponentStatus", "v1.19+", "")];
 
 fn warn_of_age(context: &Context, served: &Served) {
+    // Upstream's router refuses some before.
+    let is_routed = context.accept().err().is_none_or(|status| status.details.is_none())
+        && (context.info.verb != "patch" || patch::is_known(context.content_type()));
     if let Some((kind, since, instead)) =
         AGED.iter().find(|(kind, ..)| served.group().is_empty() && *kind == served.kind())
+        && is_routed
     {
         context.warn(format!("v1 {kind} is deprecated in {since}{instead}"));
     }
@@ -109,6 +113,7 @@ async fn object(api: &Api, context: &Context, served: &Served, body: Body) -> Re
     if served.resource().is_virtual() {
         return match verb {
             "create" => subresources::reviews::create(api, context, served, read_body(body).await?).await,
+            "get" | "list" if served.resource().allows(verb) => component_status::answer(api, context, served).await,
             _ => Err(not_allowed()),
         };
     }
@@ -142,7 +147,8 @@ async fn other_path(api: &Api, context: &Context) -> Result<Response<Body>, Stat
     if routed && path != "/apis" && context.method != Method::GET {
         return Err(not_allowed());
     }
-    if !routed && path != context.info.path {
+    // `/` is the path that is empty without its slash.
+    if !routed && path != context.info.path && !path.is_empty() {
         return no_such_path(&context.info);
     }
     if let Some(answer) = discovery::answer(api, context, path)? {

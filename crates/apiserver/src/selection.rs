@@ -79,6 +79,15 @@ impl Selection {
             })
     }
 
+    /// The same for something that has nothing but a name.
+    pub fn matches_bare(&self, own: &str) -> bool {
+        self.labels.matches(|_| None)
+            && self.fields.matches(|field| match field {
+                "metadata.name" => Some(own),
+                _ => Some(""),
+            })
+    }
+
     /// The keys to look at all begin with this.
     pub fn key_root(&self, served: &Served) -> String {
         match (served.namespaced(), self.namespace.is_empty()) {
@@ -135,5 +144,11 @@ fn unknown_field(served: &Served, field: &str) -> String {
     if served.rules().selectable.is_empty() {
         return format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
     }
-    format!("field label not supported: {field}")
+    match (served.group(), served.kind()) {
+        ("batch", "Job") => format!("field label \"{field}\" not supported for Job"),
+        (group @ "resource.k8s.io", kind @ "ResourceSlice") => {
+            format!("field label not supported for {group}/{}, Kind={kind}: {field}", served.version())
+        }
+        _ => format!("field label not supported: {field}"),
+    }
 }

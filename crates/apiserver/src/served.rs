@@ -95,6 +95,16 @@ impl Served {
         (schema::builtin(), self.0.stored.schema)
     }
 
+    /// The group that errors name with the kind: events of either group are those of the core.
+    pub fn kind_group(&self) -> &str {
+        &self.0.stored.group
+    }
+
+    /// Whether upstream answers reads out of its cache, which shows in errors; events have none.
+    pub fn is_cached(&self) -> bool {
+        self.plural() != "events"
+    }
+
     /// A number for this version, stable while the process lives.
     pub fn version_id(&self) -> u16 {
         self.0.id

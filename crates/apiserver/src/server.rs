@@ -19,7 +19,7 @@ use crate::authn::{self, Authenticator};
 use crate::authz::{Authorizer, Change, Mode, WATCHED};
 use crate::boot;
 use crate::bootstrap::objects::AuthenticationTrust;
-use crate::flow::Flow;
+use crate::flow::{Flow, schemas};
 use crate::identity::{IssuerDocuments, StoredObjects};
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
@@ -101,6 +101,7 @@ impl Server {
             trees: Default::default(),
             quota_turns: Default::default(),
             ready: AtomicBool::new(false),
+            components_inside: AtomicBool::new(false),
         });
         Ok(Server { pipeline: Pipeline::new(api.clone()), api })
     }
@@ -116,12 +117,25 @@ impl Server {
     /// The request that failed.
     pub async fn seed(&self, trust: &AuthenticationTrust, stop: &CancellationToken) -> Result<(), client::ClientError> {
         feed_authorizer(&self.api, stop);
-        let client = self.client(own_user());
+        // Upstream's name for the server as a manager of fields.
+        let client = self.client(own_user()).named("kube-apiserver");
         boot::seed(&client, &self.api.settings, trust, self.api.clock.now()).await?;
+        follow_flows(&self.api, client.clone(), stop);
         boot::publish_endpoints(&client, &self.api.settings).await?;
         self.api.ready.store(true, Ordering::Release);
         Ok(())
     }
+}
+
+/// Keeps the flows that requests belong to.
+fn follow_flows(api: &Arc<Api>, client: Client, stop: &CancellationToken) {
+    let (api, stop) = (api.clone(), stop.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = schemas::keep(api, client) => {}
+            () = stop.cancelled() => {}
+        }
+    });
 }
 
 /// Fills the authorizer's indexes with what is stored, and keeps them up to date.

@@ -65,6 +65,8 @@ pub fn watch_frame(what: &str, document: &[u8]) -> Bytes {
 pub fn type_of(tree: &Value) -> Option<schema::StructId> {
     let (group, version) = match tree.str_at("apiVersion").split_once('/') {
         Some((group, version)) => (group, version),
+        // Old documents of discovery lack it.
+        None if tree.str_at("apiVersion").is_empty() => ("", "v1"),
         None => ("", tree.str_at("apiVersion")),
     };
     Registry::builtin().kind(group, version, tree.str_at("kind"))

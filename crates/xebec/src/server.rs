@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use api::user::UserInfo;
@@ -92,6 +93,7 @@ async fn run(
     );
     let mut tasks = JoinSet::new();
     if parts.control_plane {
+        running.server.api.components_inside.store(true, Ordering::Relaxed);
         start_controllers(&running, &machine, &mut tasks, &stop)?;
         start_scheduler(&running, &mut tasks, &stop);
         start_dns(&running, &machine, &options, &mut tasks, &stop);

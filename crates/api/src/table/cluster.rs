@@ -19,6 +19,25 @@ pub static CONFIG_MAPS: Table = Table {
     },
 };
 
+pub static COMPONENT_STATUSES: Table = Table {
+    columns: &[
+        NAME,
+        text("Status", "Whether it is healthy."),
+        text("Message", "What it says of itself."),
+        text("Error", "Why it could not be asked."),
+    ],
+    cells: |component, _| {
+        let healthy = component.array_at("conditions").iter().find(|one| one.str_at("type") == "Healthy");
+        let said = healthy.unwrap_or(&Value::Null);
+        let status = match said.str_at("status") {
+            "" => "Unknown",
+            "True" => "Healthy",
+            _ => "Unhealthy",
+        };
+        vec![cells::name(component), status.into(), said.str_at("message").into(), said.str_at("error").into()]
+    },
+};
+
 pub static SECRETS: Table = Table {
     columns: &[NAME, text("Type", "What the secret is for."), text("Data", "How many keys there are."), AGE],
     cells: |secret, now| {

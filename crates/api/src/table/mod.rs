@@ -110,6 +110,7 @@ pub static SCALE: Table = Table {
 
 /// Group, resource, table; sorted.
 static TABLES: &[(&str, &str, &Table)] = &[
+    ("", "componentstatuses", &cluster::COMPONENT_STATUSES),
     ("", "configmaps", &cluster::CONFIG_MAPS),
     ("", "endpoints", &network::ENDPOINTS),
     ("", "events", &cluster::EVENTS),

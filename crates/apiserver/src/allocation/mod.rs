@@ -28,7 +28,33 @@ pub fn prepare_service(new: &mut Value, old: Option<&Value>, range: Cidr) -> Res
         families::keep_allocated(new, old);
     }
     families::normalize_cluster_ips(new, old);
-    families::fill(new, old, range)
+    families::fill(new, old, range)?;
+    match old {
+        None => can_own_address(new),
+        Some(_) => Ok(()),
+    }
+}
+
+/// A Service that wants a certain address must have a name that an IPAddress can point to. Upstream finds out while it
+/// takes the address, before it looks at the rest.
+fn can_own_address(service: &Value) -> Result<(), Status> {
+    let ips = service.at("spec.clusterIPs");
+    let Some(ip) = service.array_at("spec.clusterIPs").first().and_then(Value::as_str).filter(|ip| *ip != "None")
+    else {
+        return Ok(());
+    };
+    let name = service.str_at("metadata.name");
+    let mut errors = FieldErrors::new();
+    let at = Path::new("spec.parentRef.name");
+    match name {
+        "" => errors.required(&at, ""),
+        name => errors.invalid_each(&at, name, api::names::path_segment(name, false)),
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let why = errors.into_status("networking.k8s.io", "IPAddress", ip).message;
+    Err(invalid(service, &Path::new("spec.clusterIPs"), ips.clone(), format!("failed to allocate IP {ip}: {why}")))
 }
 
 /// Chooses what a Service takes, writes it into `new`, and gives the changes that go with it.

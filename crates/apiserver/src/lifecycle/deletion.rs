@@ -38,6 +38,8 @@ pub struct Policy {
     pub no_garbage_collection: bool,
     /// The kind ends step by step (a namespace): the first request only begins it.
     pub terminates: bool,
+    /// How the kind's own words on preconditions that fail begin; empty where they are the usual ones.
+    pub precondition_words: &'static str,
     /// The kind holds this object back, whatever its metadata says.
     pub is_held: bool,
 }
@@ -54,7 +56,7 @@ pub fn plan(
     revision: u64,
     now: Timestamp,
 ) -> Result<Deletion, Status> {
-    check_preconditions(object, options, of, revision)?;
+    check_preconditions(object, options, policy, of, revision)?;
     if policy.terminates && !meta::is_deleting(object) {
         object.set("metadata.deletionTimestamp", meta::rfc3339(now));
         object.set("status.phase", "Terminating");
@@ -134,22 +136,25 @@ fn grace(object: &Value, options: &DeleteOptions, policy: Policy, now: Timestamp
 fn check_preconditions(
     object: &Value,
     options: &DeleteOptions,
+    policy: Policy,
     of: GroupResource<'_>,
     revision: u64,
 ) -> Result<(), Status> {
+    let unequal = |what: &str, wanted: &str, is: &str, perhaps: &str| match policy.precondition_words {
+        own if !own.is_empty() => format!("{own}: {what} in precondition: {wanted}, {what} in object meta: {is}"),
+        _ => format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({is}). The object might have been {perhaps}"
+        ),
+    };
     let name = object.str_at("metadata.name");
     let uid = object.str_at("metadata.uid");
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
-        let why = format!(
-            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
-        );
+        let why = unequal("UID", wanted, uid, "deleted and then recreated");
         return Err(Status::conflict(of, name, &why));
     }
     let revision = revision.to_string();
     if let Some(wanted) = options.resource_version.as_deref().filter(|wanted| *wanted != revision) {
-        let why = format!(
-            "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({revision}). The object might have been modified"
-        );
+        let why = unequal("ResourceVersion", wanted, &revision, "modified");
         return Err(Status::conflict(of, name, &why));
     }
     Ok(())
@@ -289,5 +294,8 @@ mod tests {
         let refused = plan(&mut object(&[]), &options, policy, PODS, 7, NOW.parse().unwrap()).unwrap_err();
         assert_eq!((refused.code, refused.reason), (409, "Conflict"));
         assert!(refused.message.contains("the UID in the precondition (u2) does not match the UID in record (u1)"));
+        let namespaces = Policy { precondition_words: "Precondition failed", ..policy };
+        let refused = plan(&mut object(&[]), &options, namespaces, PODS, 7, NOW.parse().unwrap()).unwrap_err();
+        assert!(refused.message.ends_with("Precondition failed: UID in precondition: u2, UID in object meta: u1"));
     }
 }

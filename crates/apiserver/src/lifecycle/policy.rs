@@ -57,6 +57,7 @@ pub fn of(served: &Served, object: &Value, options: &DeleteOptions) -> Policy {
         orphans_by_default: ORPHAN_BY_DEFAULT.contains(&(served.group(), served.plural())),
         no_garbage_collection: served.plural() == "events",
         terminates: is_namespaces(served),
+        precondition_words: precondition_words(served),
         is_held: is_held(served, object),
     }
 }
@@ -64,6 +65,14 @@ pub fn of(served: &Served, object: &Value, options: &DeleteOptions) -> Policy {
 /// Whether the kind holds the object back: a namespace stays until whoever empties it has let go.
 pub fn is_held(served: &Served, object: &Value) -> bool {
     is_namespaces(served) && !object.array_at("spec.finalizers").is_empty()
+}
+
+fn precondition_words(served: &Served) -> &'static str {
+    match (served.group(), served.plural()) {
+        ("", "namespaces") => "Precondition failed",
+        ("apiextensions.k8s.io", "customresourcedefinitions") => "precondition failed",
+        _ => "",
+    }
 }
 
 fn is_namespaces(served: &Served) -> bool {

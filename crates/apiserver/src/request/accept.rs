@@ -42,6 +42,9 @@ const MEDIA_TYPES: [(&str, Encoding); 3] = [
     ("application/vnd.kubernetes.protobuf", Encoding::Protobuf),
 ];
 
+/// What upstream's router names besides where a list may be watched.
+const STREAM_MEDIA_TYPES: &str = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+
 /// The longest list of alternatives that is looked at; browsers send about ten.
 const CLAUSES_MAX: usize = 64;
 
@@ -89,12 +92,13 @@ impl Encoding {
 // === impl Accept ===
 
 impl Accept {
-    /// Takes the best clause of an `Accept` header that the server can serve.
+    /// Takes the best clause of an `Accept` header that the server can serve. `streams` says whether watches are answered
+    /// there too.
     ///
     /// # Errors
     /// 406 where there is none.
-    pub fn negotiate(header: Option<&str>, pretty: bool) -> Result<Accept, Status> {
-        Accept::best(header, pretty, |_| true)
+    pub fn negotiate(header: Option<&str>, pretty: bool, streams: bool) -> Result<Accept, Status> {
+        Accept::best(header, pretty, streams, |_| true)
     }
 
     /// Like [`Accept::negotiate`], where there are no tables and no partial metadata (discovery, reviews,
@@ -102,11 +106,16 @@ impl Accept {
     ///
     /// # Errors
     /// 406 where nothing else is asked for.
-    pub fn negotiate_plain(header: Option<&str>, pretty: bool) -> Result<Accept, Status> {
-        Accept::best(header, pretty, |accept| accept.form == Form::Object)
+    pub fn negotiate_plain(header: Option<&str>, pretty: bool, streams: bool) -> Result<Accept, Status> {
+        Accept::best(header, pretty, streams, |accept| accept.form == Form::Object)
     }
 
-    fn best(header: Option<&str>, pretty: bool, is_served: fn(&Accept) -> bool) -> Result<Accept, Status> {
+    fn best(
+        header: Option<&str>,
+        pretty: bool,
+        streams: bool,
+        is_served: fn(&Accept) -> bool,
+    ) -> Result<Accept, Status> {
         let Some(header) = header.filter(|header| !header.trim().is_empty()) else {
             return Ok(Accept { pretty, ..Accept::default() });
         };
@@ -125,9 +134,9 @@ impl Accept {
                 false => Status {
                     details: Some(Details::default()),
                     ..Status::not_acceptable(format!(
-                        "406: Not Acceptable\n\nAvailable representations: {}, application/json;stream=watch, \
-                         application/vnd.kubernetes.protobuf;stream=watch",
-                        media_types()
+                        "406: Not Acceptable\n\nAvailable representations: {}{}",
+                        media_types(),
+                        if streams { STREAM_MEDIA_TYPES } else { "" }
                     ))
                 },
             })
@@ -232,19 +241,20 @@ mod tests {
     #[case::browser("text/html,application/xhtml+xml,*/*;q=0.8", Encoding::Json, Form::Object)]
     #[case::quality("application/json;q=0.1,application/yaml;q=0.9", Encoding::Yaml, Form::Object)]
     fn negotiates(#[case] header: &str, #[case] encoding: Encoding, #[case] form: Form) {
-        let accept = Accept::negotiate(Some(header), false).unwrap();
+        let accept = Accept::negotiate(Some(header), false, false).unwrap();
         assert_eq!((accept.encoding, accept.form), (encoding, form));
     }
 
     #[test]
     fn refuses_what_it_does_not_speak() {
-        let refused = Accept::negotiate(Some("text/css"), false).unwrap_err();
+        let refused = Accept::negotiate(Some("text/css"), false, false).unwrap_err();
         assert_eq!(refused.code, 406);
         assert!(refused.message.starts_with("406: Not Acceptable\n\nAvailable representations: application/json, "));
-        let refused = Accept::negotiate(Some("application/json;as=Other;g=meta.k8s.io;v=v1"), false).unwrap_err();
+        let refused =
+            Accept::negotiate(Some("application/json;as=Other;g=meta.k8s.io;v=v1"), false, false).unwrap_err();
         assert!(refused.message.starts_with("only the following media types are accepted: application/json"));
         let partial = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-        let accept = Accept::negotiate(Some(partial), false).unwrap();
+        let accept = Accept::negotiate(Some(partial), false, false).unwrap();
         let refused = accept.check_list(true, || "*core.PodList".to_owned()).unwrap_err();
         assert_eq!(
             refused.message,
@@ -252,9 +262,9 @@ mod tests {
         );
         assert!(accept.check_list(false, String::new).is_ok());
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
-        assert_eq!(Accept::negotiate_plain(Some(table), false).unwrap_err().code, 406);
+        assert_eq!(Accept::negotiate_plain(Some(table), false, false).unwrap_err().code, 406);
         let either = format!("{table},application/yaml");
-        assert_eq!(Accept::negotiate_plain(Some(&either), false).unwrap().encoding, Encoding::Yaml);
+        assert_eq!(Accept::negotiate_plain(Some(&either), false, false).unwrap().encoding, Encoding::Yaml);
         assert_eq!(Encoding::of_body(Some("text/plain")).unwrap_err().code, 415);
         assert_eq!(Encoding::of_body(Some("application/json; charset=utf-8")), Ok(Encoding::Json));
     }

@@ -96,7 +96,7 @@ pub async fn remove(
     options: &DeleteOptions,
 ) -> Result<(Outcome, bool), Status> {
     let of = served.group_resource();
-    let kind = GroupResource { group: served.group(), resource: served.kind() };
+    let kind = GroupResource { group: served.kind_group(), resource: served.kind() };
     let key = served.key(namespace, name);
     let attributes = Attributes {
         operation: Operation::Delete,
@@ -116,7 +116,9 @@ pub async fn remove(
         api.admission.validate(api, &attributes, None, Some(&old)).await?;
         let mut tree = old.clone();
         let policy = policy::of(served, &old, options);
-        let (change, ended) = match deletion::plan(&mut tree, options, policy, kind, entry.mod_revision, context.now)? {
+        let about = if policy.precondition_words.is_empty() { kind } else { of };
+        let (change, ended) = match deletion::plan(&mut tree, options, policy, about, entry.mod_revision, context.now)?
+        {
             Deletion::Pending => return Ok((Outcome::Stored(entry.clone(), entry.mod_revision), false)),
             Deletion::Mark => (Some(tree), None),
             // What has a grace is shown as it ends, with none left.

@@ -35,7 +35,11 @@ pub async fn read(
     name: &str,
     version: &str,
 ) -> Result<Arc<Entry>, Status> {
-    match parse_revision(version).map_err(unparsed_revision)? {
+    let unparsed = |why: String| match served.is_cached() {
+        true => unparsed_revision(why),
+        false => Status::bad_request(format!("invalid resource version: {why}")),
+    };
+    match parse_revision(version).map_err(unparsed)? {
         // Whatever is at hand.
         Some(0) => {}
         Some(revision) => wait_for(api, revision).await?,

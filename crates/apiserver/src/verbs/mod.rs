@@ -36,6 +36,11 @@ pub fn set_namespace(tree: &mut Value, served: &Served, namespace: &str) -> Resu
     }
 }
 
+/// Whether an object has neither a name nor something that one is made of.
+fn lacks_name(tree: &Value) -> bool {
+    tree.str_at("metadata.name").is_empty() && tree.str_at("metadata.generateName").is_empty()
+}
+
 /// The namespace of the object's key: none for a namespace itself, whose path names it twice.
 fn own_namespace<'n>(served: &Served, namespace: &'n str, _name: &str) -> &'n str {
     if served.namespaced() { namespace } else { "" }

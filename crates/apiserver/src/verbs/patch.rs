@@ -60,6 +60,11 @@ pub async fn patch(api: &Api, context: &Context, served: &Served, body: Bytes) -
     write.respond(written, if created { StatusCode::CREATED } else { StatusCode::OK })
 }
 
+/// Whether a body of this type is a patch.
+pub fn is_known(content_type: Option<&str>) -> bool {
+    patch_type(content_type).is_ok()
+}
+
 fn patch_type(content_type: Option<&str>) -> Result<PatchType, Status> {
     let name = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
     PATCH_TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {

@@ -186,6 +186,7 @@ impl Stream {
                 Ok(frame) => {
                     bytes += frame.len();
                     self.ready.push_back(frame);
+                    self.view.headers = false;
                 }
                 Err(status) => failed = Some(status),
             }
@@ -209,7 +210,7 @@ impl Stream {
         for event in std::mem::take(&mut self.batch) {
             let Some(what) = seen_as(&event, &self.selection) else { continue };
             match self.view.frame(&event, what) {
-                Ok(frame) => self.ready.push_back(frame),
+                Ok(frame) => self.push(frame),
                 Err(status) => return self.fail(&status),
             }
         }
@@ -231,9 +232,15 @@ impl Stream {
     fn bookmark(&mut self, revision: Revision, initial_events_end: bool) {
         self.told = revision;
         match self.view.bookmark_frame(revision, initial_events_end) {
-            Ok(frame) => self.ready.push_back(frame),
+            Ok(frame) => self.push(frame),
             Err(status) => self.fail(&status),
         }
+    }
+
+    /// What comes after the first frame does not say the columns again.
+    fn push(&mut self, frame: Bytes) {
+        self.ready.push_back(frame);
+        self.view.headers = false;
     }
 
     fn fail(&mut self, status: &Status) {

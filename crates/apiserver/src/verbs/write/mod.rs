@@ -105,9 +105,12 @@ impl Write<'_> {
         let rules = self.served.rules();
         companions::prepare(self.api, self.served, &mut tree, None).map_err(fail)?;
         let prepared = strategy::before_create(rules, self.served.namespaced(), &mut tree, &self.rules_context())
-            .map_err(|errors| fail(errors.into_status(self.served.group(), self.served.kind(), &name)))?;
+            .map_err(|errors| fail(errors.into_status(self.served.kind_group(), self.served.kind(), &name)))?;
         self.warn(prepared);
         self.validate(Operation::Create, &tree, None).await.map_err(fail)?;
+        if !tree.str_at("metadata.resourceVersion").is_empty() && !self.options.dry_run {
+            return Err(fail(Status::new(500, "", "resourceVersion should not be set on objects to be created")));
+        }
         let key = self.served.key(self.namespace, &name);
         let change = Commit { key: &key, subresource: self.subresource, current: None, old: None, tree: Some(tree) };
         match self.commit(change).await {
@@ -138,11 +141,7 @@ impl Write<'_> {
                 }
                 let tree = change(None)?;
                 if !tree.str_at("metadata.uid").is_empty() {
-                    let why = format!(
-                        "Precondition failed: UID in precondition: {}, UID in object meta: ",
-                        tree.str_at("metadata.uid")
-                    );
-                    return Err(Status::conflict(self.served.group_resource(), self.name, &why));
+                    return Err(self.other_uid(tree.str_at("metadata.uid"), ""));
                 }
                 self.authorize_create()?;
                 return match self.create(tree).await {
@@ -186,7 +185,7 @@ impl Write<'_> {
             sub => strategy::before_subresource_update(rules, sub, namespaced, &mut new, &old, &context),
         };
         let kind = self.served.kind();
-        self.warn(prepared.map_err(|errors| errors.into_status(self.served.group(), kind, self.name))?);
+        self.warn(prepared.map_err(|errors| errors.into_status(self.served.kind_group(), kind, self.name))?);
         api::managed::keep_times_if_unchanged(&old, &mut new);
         self.validate(Operation::Update, &new, Some(&old)).await?;
         let ends = deletion::ends_with_update(&new, &old) && !policy::is_held(self.served, &new);
@@ -215,8 +214,17 @@ impl Write<'_> {
         if wanted.is_empty() || wanted == uid {
             return Ok(());
         }
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-        Err(Status::conflict(self.served.group_resource(), self.name, &why))
+        Err(self.other_uid(wanted, uid))
+    }
+
+    /// Upstream's store says this, with the key and all.
+    fn other_uid(&self, wanted: &str, uid: &str) -> Status {
+        let key = self.served.key(self.namespace, self.name);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+             failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+        );
+        Status::conflict(self.served.group_resource(), self.name, &why)
     }
 
     /// Refuses the change of a revision that is not the current one.
