@@ -5,8 +5,10 @@ expression for `label: path`, a tab, the reason. Prints each other difference on
 
 import http.client
 import json
+import os
 import re
 import sys
+import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,8 +16,12 @@ import masks
 import requests
 from client import Server
 
-SHOWN_LABELS = 4
+SHOWN_LABELS = int(os.environ.get("SHOWN_LABELS", 4))
+SHOWN = int(os.environ.get("SHOWN", 400))
 PATIENCE_SECONDS = 10
+# What a server says that is too busy to answer; it is asked again.
+BUSY = b"context deadline exceeded"
+ATTEMPTS = 5
 
 
 class Side:
@@ -29,15 +35,18 @@ class Side:
         for word, value in self.words.items():
             path = path.replace(word, value)
             data = data.replace(word, value) if data else data
-        connection = getattr(self, "connection", None) or self.server.connect(timeout=PATIENCE_SECONDS)
-        self.connection = connection
-        try:
-            connection.request(method, path, data, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            self.connection = None
-            return {"status": f"{type(error).__name__}", "headers": {}, "body": None}
+        for _ in range(ATTEMPTS):
+            connection = getattr(self, "connection", None) or self.server.connect(timeout=PATIENCE_SECONDS)
+            self.connection = connection
+            try:
+                connection.request(method, path, data, headers)
+                answer = connection.getresponse()
+                content = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.connection = None
+                return {"status": f"{type(error).__name__}", "headers": {}, "body": None}
+            if BUSY not in content:
+                break
         self.remember(content)
         content_type = answer.getheader("Content-Type") or ""
         return {"status": answer.status, "headers": masks.headers(answer.getheaders()), "body": masks.body(content_type, content)}
@@ -71,13 +80,16 @@ def main():
     for label, *request in requests.everything(discovery(theirs.server)):
         if only and label != "set-up" and not only.search(label):
             continue
+        if request[0] == "PAUSE":
+            time.sleep(request[1])
+            continue
         count += 1
         answers = both.map(lambda side: side.send(*request), (ours, theirs))
         for path, one, other in masks.differences(*answers):
             if any(pattern.search(f"{label}{path}") for pattern in accepted):
                 tolerated += 1
                 continue
-            what = f"{path}\n    ours:   {json.dumps(one)[:400]}\n    theirs: {json.dumps(other)[:400]}"
+            what = f"{path}\n    ours:   {json.dumps(one)[:SHOWN]}\n    theirs: {json.dumps(other)[:SHOWN]}"
             found.setdefault(what, []).append(label)
     for what, labels in sorted(found.items(), key=lambda item: -len(item[1])):
         more = f" and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""

@@ -82,6 +82,9 @@ def life(path, version, plural, body):
     yield send("create with revision", "POST", path, {**typed, "metadata": {**body["metadata"], "resourceVersion": "5"}})
     yield send("create empty spec", "POST", path, {"apiVersion": version, "kind": kind, "metadata": {"name": name}, **({"spec": {}} if "spec" in body else {})})
     yield send("create", "POST", f"{path}?fieldManager=maker", typed)
+    if plural in WATCHED_BY_SERVER:
+        # Both servers write something into its status a moment later.
+        yield (label("create"), "PAUSE", 1)
     yield send("create again", "POST", path, typed)
     for encoding, accept in ENCODINGS.items():
         yield get(f"get as {encoding}", url, accept)
@@ -119,7 +122,8 @@ def life(path, version, plural, body):
     yield send("patch scale", "PATCH", f"{url}/scale", {"spec": {"replicas": 0}}, patch_type("merge"))
     yield send("post to the object", "POST", url, typed)
     yield send("put to the list", "PUT", path, typed)
-    yield get("watch from now", f"{path}?watch=1&timeoutSeconds=1&resourceVersion=$RV&fieldSelector=metadata.name%3D{name}")
+    for encoding in ("json", "table", "protobuf"):
+        yield get(f"watch as {encoding}", f"{path}?watch=1&timeoutSeconds=1&fieldSelector=metadata.name%3D{name}", ENCODINGS[encoding])
     yield send("delete dry", "DELETE", f"{url}?dryRun=All", None)
     yield send("delete other uid", "DELETE", url, {"preconditions": {"uid": "x"}})
     yield send("delete other revision", "DELETE", url, {"preconditions": {"resourceVersion": "1"}})
@@ -132,6 +136,7 @@ def life(path, version, plural, body):
 
 
 KIND_OF = {}
+WATCHED_BY_SERVER = {"flowschemas", "prioritylevelconfigurations", "apiservices", "customresourcedefinitions"}
 
 
 def everything(discovery):
@@ -141,6 +146,7 @@ def everything(discovery):
     yield ("set-up", "POST", "/api/v1/namespaces", JSON, {"metadata": {"name": "compare"}})
     yield ("set-up", "POST", f"{namespace}/serviceaccounts", JSON, {"metadata": {"name": "default"}})
     yield from discovery_requests()
+    yield from component_statuses()
     yield from list_options(namespace)
     yield from applies(namespace)
     for path, version, plural, body in kinds():
@@ -155,6 +161,18 @@ def discovery_requests():
     for path in ("/api/v1/nothing", "/api/v1/namespaces/compare/nothing", "/apis/apps/v1/pods", "/api/v1/pods/x/y/z", "/api/v1/namespaces/compare/pods/x/nothing"):
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"):
             yield (f"unknown: {path}", method, path, JSON, {} if method in ("POST", "PUT", "PATCH") else None)
+
+
+def component_statuses():
+    path = "/api/v1/componentstatuses"
+    yield ("componentstatuses: all", "GET", path, {"Accept": "application/json"}, None)
+    for name in ("?fieldSelector=metadata.name%3Detcd-0", "/etcd-0", "/scheduler", "/controller-manager", "/other"):
+        for encoding, accept in ENCODINGS.items():
+            yield (f"componentstatuses: {name} as {encoding}", "GET", path + name, {"Accept": accept}, None)
+    for option in ("fieldSelector=metadata.name%3Detcd-0", "fieldSelector=a%3Db", "labelSelector=a", "labelSelector=%21a", "watch=1&timeoutSeconds=1", "resourceVersion=x"):
+        yield (f"componentstatuses: ?{option}", "GET", f"{path}?{option}", {}, None)
+    for method in ("POST", "DELETE"):
+        yield ("componentstatuses: written", method, path, JSON, {} if method == "POST" else None)
 
 
 def list_options(namespace):
@@ -175,8 +193,6 @@ def list_options(namespace):
     ]
     for option in options:
         for encoding in ("json", "table", "metadata", "protobuf"):
-            if "watch=" in option and encoding == "protobuf":
-                continue
             yield (f"list: ?{option} as {encoding}", "GET", f"{path}?{option}", {"Accept": ENCODINGS[encoding]}, None)
         if "watch" not in option:
             yield (f"list all: ?{option}", "GET", f"/api/v1/configmaps?{option}&labelSelector=n" if "labelSelector" not in option and "continue" not in option else f"/api/v1/configmaps?{option}", {"Accept": "application/json"}, None)
