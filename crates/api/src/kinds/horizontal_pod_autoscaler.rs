@@ -373,7 +373,7 @@ mod tests {
     #[rstest]
     #[case(json!({}), "")]
     #[case(json!({"maxReplicas": 0}),
-        "spec.maxReplicas: Required value; spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`")]
+        "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`; spec.maxReplicas: Required value")]
     #[case(json!({"minReplicas": 0}),
         "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas")]
     #[case(json!({"scaleTargetRef": {"kind": "Deployment", "name": "d"}}),

@@ -43,10 +43,14 @@ pub const RULES: Rules = Rules {
     generation: Generation::Spec,
     status: StatusRule::Separate,
     prepare_create: |job, _| {
+        let has_labels = job.filled("spec.template.metadata.labels");
         if !job.flag("spec.manualSelector") {
             generate_selector(job);
         }
-        share_labels(job);
+        // Labels that are all generated reach the job only as it is stored.
+        if has_labels {
+            share_labels(job);
+        }
         drop_disabled_fields(job, "spec");
     },
     prepare_update: |job, _, _| {
@@ -59,6 +63,7 @@ pub const RULES: Rules = Rules {
         validate_name(job, errors);
     },
     validate_update: update::validate,
+    canonicalize: share_labels,
     subresources: &[Subresource { validate: status::validate, ..Subresource::STATUS }],
     warnings: |new, old| {
         let mut warnings = super::workload::template_warnings(new, old, "spec.template");
