@@ -27,6 +27,7 @@ WRITERS, KEYS, RESUMING, LISTING = 3, 5, 2, 1
 # What a writer rests between two writes: the journal is to be dense, not a benchmark.
 REST = 0.02
 LOST = (OSError, http.client.HTTPException)
+SURPRISED = (404, 409)  # a write of unknown outcome came up after all
 
 
 def filler(value):
@@ -242,6 +243,7 @@ class MapWriter(Writer):
         self.number = number
         self.last = {}  # key: its value and revision, as acknowledged; None: it is not there
         self.maybe = {}  # key: values that were sent since, of unknown outcome
+        self.doubts = {}  # key: such values, though the object was seen without: a log that failed may still bring them up
 
     def turn(self):
         key = f"k-{self.number}-{self.counter % KEYS}"
@@ -263,7 +265,10 @@ class MapWriter(Writer):
     def done(self, key, value, status, answer):
         if status is None:
             self.maybe[key] = [value]
+        elif status in SURPRISED and key in self.doubts:
+            self.maybe[key] = self.doubts.pop(key)
         elif self.checks.that("a write of one's own key", status < 300, f"{key} {status} {answer}, last {self.last.get(key)}"):
+            self.doubts.pop(key, None)
             if value is None:
                 self.last[key] = None
                 return
@@ -283,13 +288,15 @@ class MapWriter(Writer):
             self.fits(key, None)
 
     def fits(self, key, found):
-        last, maybe = self.last.get(key), self.maybe.pop(key, [])
+        last, maybe = self.last.get(key), self.maybe.pop(key, []) + self.doubts.pop(key, [])
         good = found == last or (found[0] if found else None) in maybe
         self.checks.that("nothing acknowledged is lost", good, f"{key}: {found}, acknowledged {last}, perhaps {maybe}")
         self.last[key] = found
+        if found == last and maybe:
+            self.doubts[key] = maybe
 
     def compare(self, state):
-        for key in {*self.last, *self.maybe}:
+        for key in {*self.last, *self.maybe, *self.doubts}:
             self.fits(key, state.get(key))
 
 
@@ -300,7 +307,7 @@ class ServiceWriter(Writer):
 
     def __init__(self, journal, kubeconfig):
         super().__init__(journal, kubeconfig)
-        self.there, self.unknown = set(), set()
+        self.there, self.unknown, self.doubts = set(), set(), set()
 
     def turn(self):
         name = self.name_of(self.counter % 4)
@@ -317,17 +324,19 @@ class ServiceWriter(Writer):
         self.journal.stopped.wait(REST)
 
     def done(self, name, there, status, answer):
-        if status is None:
+        if status is None or (status in SURPRISED and name in self.doubts):
             self.unknown.add(name)
+            self.doubts.add(name)
         elif self.checks.that("a write of one's own key", status < 300, f"{name} {status} {answer}"):
             (self.there.add if there else self.there.discard)(name)
+            self.doubts.discard(name)
         else:
             self.unknown.add(name)
 
     def compare(self, state):
         for number in range(4):
             name = self.name_of(number)
-            if name in self.unknown:
+            if name in self.unknown | self.doubts:
                 self.unknown.discard(name)
                 (self.there.add if name in state else self.there.discard)(name)
             self.checks.equal("nothing acknowledged is lost", (name, name in state), (name, name in self.there))

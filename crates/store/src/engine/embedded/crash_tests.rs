@@ -181,6 +181,19 @@ async fn after_a_failed_sync_the_outcome_is_unknown_and_the_log_is_written_anew(
     }
 }
 
+/// Found by `make faults`: a deletion of unknown outcome, which readers did not see, came up when the server was killed
+/// before the log was written anew.
+#[tokio::test]
+async fn what_a_failed_sync_left_does_not_come_up_after_a_kill() {
+    let disk = Disk::new(1);
+    let store = open(&disk);
+    store.txn(Txn::create("/a/x", "one")).await.unwrap();
+    disk.fail_syncs(1);
+    assert!(matches!(store.txn(Txn::new().delete("/a/x")).await, Err(CommitError::Unknown(_))));
+    drop(store);
+    assert_eq!(&open(&disk).get("/a/x").unwrap().value[..], b"one");
+}
+
 /// Regression: a segment that could not be made, and whose removal the power cut undid, was taken for a gap.
 #[tokio::test]
 async fn a_segment_that_could_not_be_made_is_no_gap() {

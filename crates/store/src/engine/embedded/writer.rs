@@ -222,7 +222,12 @@ impl Writer {
         let Tail { segment, end, .. } = &mut self.tail;
         // A write that failed is not whole, so nothing of it will ever be read.
         segment.file.write_at(&self.frame, *end).map_err(|error| Failure { error, unknown: false })?;
-        segment.file.sync().map_err(|error| Failure { error, unknown: true })?;
+        if let Err(error) = segment.file.sync() {
+            // Who wrote is told that nobody knows, and readers still see what was before. The less likely it comes up
+            // again after a crash, the better; once the log is written anew it can't.
+            let _ = segment.file.write_at(&vec![0; self.frame.len()], *end);
+            return Err(Failure { error, unknown: true });
+        }
         let start = *end;
         *end += self.frame.len() as u64;
         segment.advance(before, start, *end);
