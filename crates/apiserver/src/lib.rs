@@ -21,6 +21,7 @@ mod decode;
 mod discovery;
 mod flow;
 mod forms;
+mod gather;
 mod health;
 mod identity;
 pub mod launch;

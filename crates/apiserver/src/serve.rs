@@ -1,8 +1,10 @@
 //! Connections: TLS, HTTP/1.1 and HTTP/2, and who is on the other side.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use client::Body;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Peer;
+use crate::gather::Gathered;
 use crate::pipeline::Pipeline;
 
 /// What is known of a request's connection, put into its extensions.
@@ -119,13 +122,21 @@ pub async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(30));
-    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let stream = Gathered::new(stream);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream.clone()), service);
     tokio::pin!(serving);
     let mut stopping = false;
     loop {
+        let turns = poll_fn(|cx| match stream.turn(cx, |cx| serving.as_mut().poll(cx)) {
+            (Poll::Ready(ended), _) => Poll::Ready(ended.map_err(|error| error.to_string())),
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error.to_string())),
+            _ => Poll::Pending,
+        });
         tokio::select! {
-            ended = serving.as_mut() => {
-                if let Err(error) = ended {
+            ended = turns => {
+                // An upgraded stream is somebody else's now, who may wait for the answer to what was said last.
+                let last = poll_fn(|cx| stream.poll_written(cx)).await.map_err(|error| error.to_string());
+                if let Err(error) = ended.and(last) {
                     tracing::debug!(%peer, %error, "connection ended");
                 }
                 return;
