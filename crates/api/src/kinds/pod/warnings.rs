@@ -7,7 +7,7 @@ use crate::field::{Path, go_quote};
 use crate::kinds::read::Read;
 use crate::kinds::{ip, persistent_volume_claim, resources};
 use crate::names;
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 const DEPRECATED_NODE_LABELS: &[(&str, &str)] = &[
     ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
@@ -59,7 +59,8 @@ pub fn warnings(pod: &Value, at: &Path<'_>, is_template: bool) -> Vec<String> {
     let at_spec = at.child("spec");
     scheduling(spec, &at_spec, &mut said);
     let annotations = at.child("metadata.annotations");
-    for (key, why) in DEPRECATED_ANNOTATIONS {
+    let annotated = pod.entries("metadata.annotations").next().is_some();
+    for (key, why) in DEPRECATED_ANNOTATIONS.iter().filter(|_| annotated) {
         if !pod.entry("metadata.annotations", key).is_null() {
             said.push(format!("{}: {why}", annotations.key(key)));
         }
@@ -68,14 +69,16 @@ pub fn warnings(pod: &Value, at: &Path<'_>, is_template: bool) -> Vec<String> {
     super::warnings_paths::overlaps(spec.array_at("volumes"), &mut said);
     duplicates(spec, &at_spec, &mut said);
     fractions(spec, &["overhead"], &at_spec, &mut said);
-    if !spec.has("securityContext.seccompProfile") {
+    if annotated && !spec.has("securityContext.seccompProfile") {
         let key = "seccomp.security.alpha.kubernetes.io/pod";
         if !pod.entry("metadata.annotations", key).is_null() {
             said.push(format!("{}: {SECCOMP}", annotations.key(key)));
         }
     }
     each_container(spec, &at_spec, |container, at_container| {
-        container_annotations(pod, container, &annotations, is_template, &mut said);
+        if annotated {
+            container_annotations(pod, container, &annotations, is_template, &mut said);
+        }
         let resources = container.at("resources");
         fractions(resources, &["limits", "requests"], &at_container.child("resources"), &mut said);
         hidden_variables(container, &at_container.child("env"), &mut said);
@@ -167,13 +170,16 @@ fn pod_affinity(spec: &Value, at: &Path<'_>, said: &mut Vec<String>) {
 fn volumes(spec: &Value, at: &Path<'_>, said: &mut Vec<String>) {
     for (index, volume) in spec.array_at("volumes").iter().enumerate() {
         let at = at.index(index);
-        for (source, shown, why) in DEPRECATED_VOLUMES {
-            if volume.has(source) {
+        // A volume has a name and one source.
+        for (name, _) in volume.as_object().into_iter().flat_map(Map::iter).filter(|(_, value)| !value.is_null()) {
+            if let Some((_, shown, why)) = DEPRECATED_VOLUMES.iter().find(|(source, ..)| source == name) {
                 said.push(format!("{}: {why}", at.child(shown)));
             }
         }
-        let claim = "ephemeral.volumeClaimTemplate.spec";
-        said.extend(persistent_volume_claim::spec_warnings(volume.at(claim), &at.child(claim)));
+        if volume.has("ephemeral") {
+            let claim = "ephemeral.volumeClaimTemplate.spec";
+            said.extend(persistent_volume_claim::spec_warnings(volume.at(claim), &at.child(claim)));
+        }
     }
 }
 

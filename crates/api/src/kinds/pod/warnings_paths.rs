@@ -16,6 +16,10 @@ struct Placed {
 /// Says which paths of one volume overlap.
 pub fn overlaps(volumes: &[Value], said: &mut Vec<String>) {
     for volume in volumes {
+        let by_path = ["configMap", "secret", "downwardAPI", "projected"];
+        if !volume.as_object().is_some_and(|fields| fields.keys().any(|key| by_path.contains(&key.as_str()))) {
+            continue;
+        }
         let name = go_quote(volume.str_at("name"));
         for (source, title, key) in
             [("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName"), ("downwardAPI", "DownwardAPI", "")]
