@@ -134,15 +134,18 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
 mod tests {
     use std::future::poll_fn;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
 
-    /// Counts writes, and takes at most so many bytes at a time.
+    /// Counts writes.
     struct Counting<S> {
         stream: S,
-        writes: Arc<Mutex<Vec<usize>>>,
+        writes: Writes,
     }
+
+    /// The length of each.
+    type Writes = Arc<Mutex<Vec<usize>>>;
 
     impl<S: AsyncWrite + Unpin> AsyncWrite for Counting<S> {
         fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -160,9 +163,7 @@ mod tests {
         }
     }
 
-    fn gathered(
-        room: usize,
-    ) -> (Gathered<Counting<tokio::io::DuplexStream>>, tokio::io::DuplexStream, Arc<Mutex<Vec<usize>>>) {
+    fn gathered(room: usize) -> (Gathered<Counting<DuplexStream>>, DuplexStream, Writes) {
         let (ours, theirs) = tokio::io::duplex(room);
         let writes = Arc::new(Mutex::new(Vec::new()));
         (Gathered::new(Counting { stream: ours, writes: writes.clone() }), theirs, writes)

@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn a_schema_without_its_level_dangles_and_does_not_count() {
         let schema = parse(r#"{"metadata":{"name":"s"},"spec":{"priorityLevelConfiguration":{"name":"l"}}}"#).unwrap();
-        let (counting, conditions) = digest(&[schema.clone()], &[], Timestamp::UNIX_EPOCH);
+        let (counting, conditions) = digest(std::slice::from_ref(&schema), &[], Timestamp::UNIX_EPOCH);
         assert!(counting.is_empty());
         let (name, condition) = &conditions[0];
         assert_eq!((name.as_str(), condition.str_at("status"), condition.str_at("reason")), ("s", "True", "NotFound"));
