@@ -1,5 +1,5 @@
 //! Writing, in go-yaml v2's style: blocks, two spaces a level, lists at their key's level, keys sorted.
-//! Long lines are not folded; a key that is long or of several lines has a line of its own, `? KEY`, above `: VALUE`.
+//! Lines of text go on in the next one once they are long; a key that is long or of several lines has a line of its own, `? KEY`, above `: VALUE`.
 
 use std::cmp::Ordering;
 
@@ -9,6 +9,8 @@ use crate::value::{Key, Map, Value};
 
 /// Longer keys have lines of their own, as in go-yaml; no parser takes more than 1,024 bytes before a `:`.
 const SIMPLE_KEY_BYTES_MAX: usize = 128;
+/// A space further to the right than this becomes a line's end.
+const WIDTH: usize = 80;
 
 /// Appends the tree as one document.
 pub fn write(value: &Value, out: &mut Vec<u8>) {
@@ -101,18 +103,57 @@ fn text(string: &str, indent: usize, key: bool, out: &mut Vec<u8>) {
     let allowed = Analysis::of(string);
     let resolves = scalar::resolve(string) != Scalar::Text || scalar::is_base_60(string);
     let lines = string.contains('\n');
+    let fold = (!key).then_some(indent + 2);
     if lines && allowed.block && !key {
         return literal(string, indent + 2, out);
     }
     match () {
-        () if lines || resolves => double_quoted(string, out),
-        () if allowed.plain => out.extend_from_slice(string.as_bytes()),
+        () if lines || resolves => double_quoted(string, fold, out),
+        () if allowed.plain => unescaped(string, false, fold, out),
         () if allowed.single_quoted => {
             out.push(b'\'');
-            out.extend_from_slice(string.replace('\'', "''").as_bytes());
+            unescaped(string, true, fold, out);
             out.push(b'\'');
         }
-        () => double_quoted(string, out),
+        () => double_quoted(string, fold, out),
+    }
+}
+
+/// Characters of the line that is being written.
+fn column(out: &[u8]) -> usize {
+    let line = out.iter().rposition(|byte| *byte == b'\n').map_or(out, |at| &out[at + 1..]);
+    String::from_utf8_lossy(line).chars().count()
+}
+
+fn new_line(indent: usize, out: &mut Vec<u8>) -> usize {
+    out.push(b'\n');
+    out.resize(out.len() + indent, b' ');
+    indent
+}
+
+/// A text without escapes, in single quotes or none. `fold`: how far the lines are indented in which it goes on.
+fn unescaped(string: &str, quoted: bool, fold: Option<usize>, out: &mut Vec<u8>) {
+    let Some(indent) = fold.filter(|_| string.contains(' ')) else {
+        match quoted {
+            true => out.extend_from_slice(string.replace('\'', "''").as_bytes()),
+            false => out.extend_from_slice(string.as_bytes()),
+        }
+        return;
+    };
+    let (mut column, mut after_space) = (column(out), false);
+    for (at, c) in string.char_indices() {
+        let alone = c == ' ' && !after_space && !string[at + 1..].starts_with(' ');
+        let inside = !quoted || (at > 0 && at + 1 < string.len());
+        if alone && inside && column > WIDTH {
+            column = new_line(indent, out);
+        } else {
+            let times = if quoted && c == '\'' { 2 } else { 1 };
+            for _ in 0..times {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            column += times;
+        }
+        after_space = c == ' ';
     }
 }
 
@@ -136,9 +177,19 @@ fn literal(string: &str, indent: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn double_quoted(string: &str, out: &mut Vec<u8>) {
+fn double_quoted(string: &str, fold: Option<usize>, out: &mut Vec<u8>) {
     out.push(b'"');
-    for c in string.chars() {
+    let mut after_space = false;
+    for (at, c) in string.char_indices() {
+        let inside = c == ' ' && !after_space && at > 0 && at + 1 < string.len();
+        after_space = c == ' ';
+        if let Some(indent) = fold.filter(|_| inside && column(out) > WIDTH) {
+            new_line(indent, out);
+            if string[at + 1..].starts_with(' ') {
+                out.push(b'\\');
+            }
+            continue;
+        }
         let escape = match c {
             '\0' => "\\0",
             '\u{7}' => "\\a",
