@@ -7,7 +7,7 @@ import re
 UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 # Revisions in messages, ages in tables.
-REVISION = re.compile(r"(?<=resourceVersion: \")\d+|(?<=resourceVersion\\\":\\\")\d+|(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: )\d+|(?<=\()\d+ and \d+(?=\))|(?<=in record \()\d+(?=\))")
+REVISION = re.compile(r"(?<=resourceVersion: \")\d+|(?<=resourceVersion\\\":\\\")\d+|(?<=resource version: )\d+|(?<=current: )\d+|(?<=resourceVersion: )\d+|(?<=\()\d+ and \d+(?=\))|(?<=in object meta: )\d+|(?<=in record \()\d+(?=\))")
 ACCOUNT_VOLUME = re.compile(r"kube-api-access-[a-z0-9]{5}\b")
 PORT = re.compile(r"(?<=192\.0\.2\.1:)\d+")
 AGE = re.compile(r"^(\d+[smhd])+$|^<invalid>$")
@@ -43,6 +43,9 @@ def mask(value, key=""):
         if key == "paths" and all(isinstance(inner, str) for inner in value):
             return {inner: "listed" for inner in value}
         masked = [mask(inner, key) for inner in value]
+        if key == "managedFields":
+            # They lie in the order of their times, which one server may have crossed a second between.
+            masked.sort(key=lambda entry: [entry.get(name, "") for name in ("operation", "manager", "subresource")])
         if key == "causes" and all(cause.get("reason") == "FieldManagerConflict" for cause in masked):
             # Upstream takes them out of a map of managers.
             masked.sort(key=lambda cause: (cause["field"], cause["message"]))

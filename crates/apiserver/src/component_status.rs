@@ -47,12 +47,14 @@ enum Health {
 pub async fn answer(api: &Api, context: &Context, served: &Served) -> Result<Response<Body>, Status> {
     match context.info.verb {
         "get" => get(api, context, served).await,
+        "watch" => Err(Status::method_not_supported(served.group_resource(), "watch")),
         _ => list(api, context, served).await,
     }
 }
 
 async fn get(api: &Api, context: &Context, served: &Served) -> Result<Response<Body>, Status> {
     let view = View::negotiate(context, served)?;
+    view.accept.check_list(false, || served.go_type())?;
     let name = &context.info.name;
     let (name, ask) = COMPONENTS.into_iter().find(|(known, _)| known == name).ok_or_else(|| {
         // Upstream names it by its singular here.
@@ -70,8 +72,12 @@ async fn get(api: &Api, context: &Context, served: &Served) -> Result<Response<B
 }
 
 async fn list(api: &Api, context: &Context, served: &Served) -> Result<Response<Body>, Status> {
-    let options = ListOptions::parse(&context.query)?;
+    // Versions mean nothing here, however they are written.
+    let text = |name| context.query.get(name).unwrap_or_default().to_owned();
+    let (label_selector, field_selector) = (text("labelSelector"), text("fieldSelector"));
+    let options = ListOptions { label_selector, field_selector, ..ListOptions::default() };
     let view = View::negotiate(context, served)?;
+    view.accept.check_list(true, || format!("{}List", served.go_type()))?;
     let selection = Selection::parse(context, served, &options)?;
     let chosen = COMPONENTS.into_iter().filter(|(name, _)| selection.matches_bare(name));
     let asked = chosen.map(|(name, ask)| async move { status_of(name, ask.health(api).await) });

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha512};
 use crate::api::Api;
 use crate::context::Context;
 use crate::health;
-use crate::request::Encoding;
+use crate::request::{Accept, Encoding};
 use crate::respond;
 use crate::served::api_version;
 
@@ -27,7 +27,10 @@ pub fn answer(api: &Api, context: &Context, path: &str) -> Result<Option<Respons
     let document = match parts.as_slice() {
         ["api"] if wants_aggregated(context) => return aggregated(context, registry, true).map(Some),
         ["apis"] if wants_aggregated(context) => return aggregated(context, registry, false).map(Some),
-        [""] => paths(registry),
+        [""] => {
+            let accept = Accept { pretty: true, ..Accept::default() };
+            return Ok(Some(respond::tree(StatusCode::OK, &paths(registry), accept)));
+        }
         ["api"] => versions(api),
         ["apis"] => groups(registry),
         ["api", version] => match resources(registry, "", version) {

@@ -94,7 +94,7 @@ impl View {
     pub fn document_of_stored(&self, tree: Value) -> Result<Bytes, Status> {
         let mut tree = self.served.served_of(tree)?;
         if self.accept.form == Form::Metadata {
-            tree = partial_metadata(&mut tree, "PartialObjectMetadata");
+            tree = self.partial(&mut tree);
         }
         self.write_document(&tree)
     }
@@ -115,9 +115,22 @@ impl View {
         let mut tree = self.served.served_of(stored::parse(entry)?)?;
         tree.set("metadata.resourceVersion", revision.to_string());
         Ok(match self.accept.form {
-            Form::Metadata => partial_metadata(&mut tree, "PartialObjectMetadata"),
+            Form::Metadata => self.partial(&mut tree),
             _ => tree,
         })
+    }
+
+    /// An object's metadata, as the metadata of another kind.
+    fn partial(&self, tree: &mut Value) -> Value {
+        if let Some(name) = self.served.converted_annotation()
+            && let Some(annotations) = tree.at_mut("metadata.annotations").and_then(Value::as_object_mut)
+        {
+            annotations.remove(name);
+            if annotations.is_empty() {
+                tree.remove("metadata.annotations");
+            }
+        }
+        partial_metadata(tree, "PartialObjectMetadata")
     }
 
     /// A whole document (an object or a small list) in the negotiated encoding.
@@ -127,22 +140,24 @@ impl View {
 
     /// One object inside a JSON list: without kind and API version, as Go's typed lists have it.
     pub fn list_item(&self, entry: &Entry, out: &mut BytesMut) -> Result<(), Status> {
-        if self.accept.form == Form::Metadata {
+        if self.accept.form == Form::Metadata && self.served.converted_annotation().is_none() {
             // Items of a metadata list do carry kind and version.
             out.put_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#);
             put_metadata(entry, entry.mod_revision, out);
             out.put_u8(b'}');
             return Ok(());
         }
-        if self.is_stored_version() {
+        if self.is_stored_version() && self.accept.form != Form::Metadata {
             let from = entry.record.metadata().start - METADATA_FIELD.len();
             out.put_u8(b'{');
             put_spliced(entry, entry.mod_revision, from..entry.value.len(), out);
             return Ok(());
         }
         let mut tree = self.tree(entry, entry.mod_revision)?;
-        tree.remove("kind");
-        tree.remove("apiVersion");
+        if self.accept.form != Form::Metadata {
+            tree.remove("kind");
+            tree.remove("apiVersion");
+        }
         let mut bytes = Vec::new();
         json::write(&tree, &mut bytes);
         out.put_slice(&bytes);
@@ -204,7 +219,7 @@ impl View {
         row.set("cells", cells);
         match self.include {
             IncludeObject::None => {}
-            IncludeObject::Metadata => row.set("object", partial_metadata(&mut tree, "PartialObjectMetadata")),
+            IncludeObject::Metadata => row.set("object", self.partial(&mut tree)),
             IncludeObject::Object => row.set("object", tree),
         }
         row

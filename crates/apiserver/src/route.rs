@@ -80,8 +80,10 @@ const AGED: [(&str, &str, &str); 2] =
 
 fn warn_of_age(context: &Context, served: &Served) {
     // Upstream's router refuses some before.
-    let is_routed = context.accept().err().is_none_or(|status| status.details.is_none())
-        && (context.info.verb != "patch" || patch::is_known(context.content_type()));
+    let verb = context.info.verb;
+    let is_routed = (verb == "watch" || served.resource().allows(verb))
+        && context.accept().err().is_none_or(|status| status.details.is_none())
+        && (verb != "patch" || patch::is_known(context.content_type()));
     if let Some((kind, since, instead)) =
         AGED.iter().find(|(kind, ..)| served.group().is_empty() && *kind == served.kind())
         && is_routed
@@ -113,7 +115,9 @@ async fn object(api: &Api, context: &Context, served: &Served, body: Body) -> Re
     if served.resource().is_virtual() {
         return match verb {
             "create" => subresources::reviews::create(api, context, served, read_body(body).await?).await,
-            "get" | "list" if served.resource().allows(verb) => component_status::answer(api, context, served).await,
+            "get" | "list" | "watch" if served.resource().allows("list") => {
+                component_status::answer(api, context, served).await
+            }
             _ => Err(not_allowed()),
         };
     }

@@ -95,6 +95,11 @@ impl Served {
         (schema::builtin(), self.0.stored.schema)
     }
 
+    /// An annotation that upstream's conversion makes of a field, so that metadata by itself lacks it.
+    pub fn converted_annotation(&self) -> Option<&'static str> {
+        (self.plural() == "daemonsets").then_some("deprecated.daemonset.template.generation")
+    }
+
     /// The group that errors name with the kind: events of either group are those of the core.
     pub fn kind_group(&self) -> &str {
         &self.0.stored.group

@@ -42,6 +42,7 @@ pub fn before_create(
     if errors.is_empty() && matches!(rules.name, NameRule::Generic | NameRule::Own(_)) {
         meta::validate(object.at("metadata"), namespaced, NameRule::Generic, &METADATA, &mut errors);
     }
+    errors.dedup();
     errors.put_last(rules.declared);
     if !errors.is_empty() {
         return Err(errors);
