@@ -122,6 +122,8 @@ mod tests {
     #[rstest]
     #[case(json!({}), "")]
     #[case(json!({"spec.schedule": ""}), "spec.schedule: Required value")]
+    #[case(json!({"spec.schedule": "", "spec.jobTemplate.spec.template.spec.restartPolicy": "Always"}),
+        r#"spec.jobTemplate.spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"; spec.schedule: Required value"#)]
     #[case(json!({"spec.schedule": "x"}),
         r#"spec.schedule: Invalid value: "x": expected exactly 5 fields, found 1: [x]"#)]
     #[case(json!({"spec.schedule": "TZ=UTC 0 * * * *"}),

@@ -155,6 +155,13 @@ mod tests {
     }
 
     #[test]
+    fn the_count_is_there_before_it_counts() {
+        let mut set = workload(json!({}));
+        (RULES.defaults)(&mut set);
+        assert_eq!(set.entry("metadata.annotations", TEMPLATE_GENERATION).as_str(), Some("0"));
+    }
+
+    #[test]
     fn a_new_template_is_counted() {
         let old = create(&RULES, true, workload(json!({}))).unwrap();
         assert_eq!(template_generation(&old), 1);

@@ -178,6 +178,20 @@ mod tests {
     }
 
     #[test]
+    fn metadata_is_judged_only_where_the_rest_is_right() {
+        let event = |about: &str| {
+            object(
+                true,
+                json!({"metadata": {"name": "a/b", "labels": {"-": ""}}, "involvedObject": {"namespace": about}}),
+            )
+        };
+        let said = create(&CORE, true, event("other")).unwrap_err();
+        assert_eq!(said, [r#"involvedObject.namespace: Invalid value: "other": does not match event.namespace"#]);
+        let said = create(&CORE, true, event("ns")).unwrap_err();
+        assert_eq!(said[0], r#"metadata.name: Invalid value: "a/b": may not contain '/'"#);
+    }
+
+    #[test]
     fn new_events_need_a_reporter() {
         let event = object(
             true,

@@ -314,6 +314,18 @@ mod tests {
     #[rstest]
     #[case("{}", "{}\n")]
     #[case("null", "null\n")]
+    #[case::a_long_line_in_quotes(
+        r#"{"conditions":[{"message":"Get \"https://127.0.0.1:10259/healthz\": dial tcp 127.0.0.1:10259: connect: connection refused"}]}"#,
+        "conditions:\n- message: 'Get \"https://127.0.0.1:10259/healthz\": dial tcp 127.0.0.1:10259: connect:\n    connection refused'\n"
+    )]
+    #[case::a_long_escaped_line(
+        r#"{"message":"\tThis FlowSchema references the PriorityLevelConfiguration object named \"exempt\" and   it exists and so on"}"#,
+        "message: \"\\tThis FlowSchema references the PriorityLevelConfiguration object named\n  \\\"exempt\\\" and   it exists and so on\"\n"
+    )]
+    #[case::a_long_plain_line(
+        r#"{"message":"This FlowSchema references the PriorityLevelConfiguration object named \"exempt\" and it exists"}"#,
+        "message: This FlowSchema references the PriorityLevelConfiguration object named \"exempt\"\n  and it exists\n"
+    )]
     #[case(r#"{"b":[1,{"c":[],"a":{}},[2,3]],"a":null}"#, "a: null\nb:\n- 1\n- a: {}\n  c: []\n- - 2\n  - 3\n")]
     #[case(
         r#"{"a":"yes","b":"1","c":"","d":"~","e":"2001-01-01","f":"1:30"}"#,
