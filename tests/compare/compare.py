@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import masks
@@ -76,7 +76,7 @@ def main():
     with open(sys.argv[3]) as lines:
         accepted = [re.compile(line.split("\t")[0]) for line in lines if line.strip() and not line.startswith("#")]
     only = re.compile(sys.argv[4]) if len(sys.argv) > 4 else None
-    found, count, tolerated = OrderedDict(), 0, 0
+    found, count, tolerated = OrderedDict(), 0, Counter()
     for label, *request in requests.everything(discovery(theirs.server)):
         if only and label != "set-up" and not only.search(label):
             continue
@@ -86,15 +86,19 @@ def main():
         count += 1
         answers = both.map(lambda side: side.send(*request), (ours, theirs))
         for path, one, other in masks.differences(*answers):
-            if any(pattern.search(f"{label}{path}") for pattern in accepted):
-                tolerated += 1
+            pattern = next((pattern for pattern in accepted if pattern.search(f"{label}{path}")), None)
+            if pattern:
+                tolerated[pattern.pattern] += 1
                 continue
             what = f"{path}\n    ours:   {json.dumps(one)[:SHOWN]}\n    theirs: {json.dumps(other)[:SHOWN]}"
             found.setdefault(what, []).append(label)
     for what, labels in sorted(found.items(), key=lambda item: -len(item[1])):
         more = f" and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
         print(f"{len(labels)} × {what}\n    in: {'; '.join(labels[:SHOWN_LABELS])}{more}")
-    print(f"{count} requests, {len(found)} kinds of difference, {tolerated} accepted")
+    for pattern in accepted:
+        if not only:
+            print(f"{tolerated[pattern.pattern]} accepted by {pattern.pattern}")
+    print(f"{count} requests, {len(found)} kinds of difference, {tolerated.total()} accepted")
     raise SystemExit(1 if found else 0)
 
 
