@@ -10,6 +10,7 @@ use crate::components::proxy::{self, ProxyOptions};
 use crate::components::scheduler::{self, SchedulerOptions};
 use crate::containerd::{self, ImportOptions};
 use crate::demo::{self, DemoOptions};
+use crate::memory;
 use crate::options::{AgentOptions, ApiserverOptions, ServerOptions};
 use crate::server;
 use crate::stop::{self, StopOptions};
@@ -66,6 +67,7 @@ impl Commands {
         runtime.block_on(async {
             let token = CancellationToken::new();
             end_on_signals(token.clone())?;
+            tokio::spawn(memory::give_back());
             match self.command {
                 Command::Server(options) => server::run_server(*options, token).await,
                 Command::Agent(options) => agent::run(*options, token).await,

@@ -8,6 +8,7 @@ mod components;
 mod containerd;
 mod demo;
 mod machine;
+mod memory;
 mod node;
 mod options;
 mod server;

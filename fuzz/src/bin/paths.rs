@@ -23,7 +23,7 @@ fuzz::target!(Limit { per_byte: 300, besides: 1 << 20 }, |input| {
     let method = &METHODS[usize::from(*choice) % METHODS.len()];
     let (target, header) = halves(rest).unwrap_or((rest, b"*/*"));
     let (Ok(target), Ok(header)) = (std::str::from_utf8(target), std::str::from_utf8(header)) else { return };
-    let _ = (Accept::negotiate(Some(header), false), Accept::negotiate_plain(Some(header), true));
+    let _ = (Accept::negotiate(Some(header), false, true), Accept::negotiate_plain(Some(header), true, false));
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     assert_eq!(percent_decode(&percent_encode(target), true), target);
     let query = options(query);
