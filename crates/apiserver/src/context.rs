@@ -172,6 +172,9 @@ impl Context {
     /// The warnings as header values, `299 - "text"`.
     pub fn warnings(&self) -> Vec<String> {
         let quote = |text: &String| {
+            if !text.bytes().any(|byte| byte.is_ascii_control() || !byte.is_ascii() || matches!(byte, b'\\' | b'"')) {
+                return format!("299 - \"{text}\"");
+            }
             let clean: String = text.chars().filter(|c| !c.is_control()).collect();
             format!("299 - \"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""))
         };

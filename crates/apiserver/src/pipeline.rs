@@ -87,7 +87,9 @@ impl Pipeline {
                 response.headers_mut().append(http::header::WARNING, value);
             }
         }
-        if let Ok(id) = HeaderValue::from_str(context.audit_id()) {
+        if let Ok(mut id) = HeaderValue::from_str(context.audit_id()) {
+            // Every answer has another one: HTTP/2's table of headers need not remember it.
+            id.set_sensitive(true);
             response.headers_mut().insert("audit-id", id);
         }
         if let Some(flow) = context.flow {

@@ -5,7 +5,7 @@ use smol_str::SmolStr;
 use super::fields;
 use super::set::Set;
 use crate::codec::json;
-use crate::value::{Key, Map, Value};
+use crate::value::{Key, Map, NULL, Value};
 
 /// Entries of updates that an object keeps; the oldest are merged beyond that, so that a crowd
 /// of one-time writers can't fill the object (`DefaultMaxUpdateManagers`).
@@ -57,12 +57,13 @@ pub(super) struct Managed {
 }
 
 /// Whether the fields of entries are known to be in order.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trust {
+#[derive(Clone, Copy)]
+pub(super) enum Trust<'s> {
     /// A server wrote them: they are read when they are needed.
     Server,
-    /// A client sent them: they are read, and will be written anew.
-    Client,
+    /// A client sent them: they are read, and will be written anew. Fields that are word for word those of a stored
+    /// entry (these are the stored ones, or null) are the server's.
+    Client(&'s Value),
 }
 
 /// Whether the entries are such as a server may store; the error is upstream's.
@@ -70,14 +71,14 @@ pub(super) enum Trust {
 /// # Errors
 /// Says what is wrong with the first bad entry.
 pub fn validate_entries(entries: &Value) -> Result<(), String> {
-    Managed::decode(entries.clone(), Trust::Client).map(drop)
+    Managed::decode(entries.clone(), Trust::Client(&NULL)).map(drop)
 }
 
 // === impl Managed ===
 
 impl Managed {
     /// Reads the entries; null has none.
-    pub fn decode(entries: Value, trust: Trust) -> Result<Managed, String> {
+    pub fn decode(entries: Value, trust: Trust<'_>) -> Result<Managed, String> {
         let entries = match entries {
             Value::Array(entries) => entries,
             _ => return Ok(Managed::default()),
@@ -149,10 +150,16 @@ impl Managed {
     }
 }
 
+/// Whether one of the stored entries has these fields.
+fn is_stored(entries: &Value, fields: &SmolStr) -> bool {
+    let mut entries = entries.as_array().into_iter().flatten();
+    entries.any(|entry| matches!(entry.get("fieldsV1"), Value::Json(text) if text == fields))
+}
+
 // === impl Owner ===
 
 impl Owner {
-    fn decode(entry: Value, at: usize, trust: Trust) -> Result<Owner, String> {
+    fn decode(entry: Value, at: usize, trust: Trust<'_>) -> Result<Owner, String> {
         let mut manager = Key::default();
         let mut operation = Key::default();
         let mut version = Key::default();
@@ -186,12 +193,11 @@ impl Owner {
             "" => return Err(format!("missing fieldsType in managed fields entry {at}")),
             other => return Err(format!("invalid fieldsType {other:?} in managed fields entry {at}")),
         }
-        let fields = match trust {
-            Trust::Server => Stored::Text(match tree {
-                Value::Json(text) => text,
-                tree => SmolStr::from(String::from_utf8_lossy(&json::to_vec(&tree))),
-            }),
-            Trust::Client => match fields::read(&tree) {
+        let fields = match (trust, tree) {
+            (Trust::Server, Value::Json(text)) => Stored::Text(text),
+            (Trust::Server, tree) => Stored::Text(SmolStr::from(String::from_utf8_lossy(&json::to_vec(&tree)))),
+            (Trust::Client(stored), Value::Json(text)) if is_stored(stored, &text) => Stored::Text(text),
+            (Trust::Client(_), tree) => match fields::read(&tree) {
                 Ok(set) => Stored::Set(set),
                 Err(why) => {
                     return Err(format!("error decoding versioned set from {manager}: error decoding set: {why}"));

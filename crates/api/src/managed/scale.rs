@@ -3,7 +3,7 @@
 use super::PathElement;
 use super::entries::{Managed, Owner, Stored, Trust};
 use super::set::Set;
-use crate::value::{Key, Value};
+use crate::value::{Key, NULL, Value};
 
 const SCALE_VERSION: &str = "autoscaling/v1";
 
@@ -20,7 +20,7 @@ pub struct ReplicasPath<'a> {
 /// # Errors
 /// The entries can't be read.
 pub fn to_scale(parent: &Value, paths: &[ReplicasPath<'_>]) -> Result<Option<Value>, String> {
-    let mut managed = Managed::decode(parent.clone(), Trust::Client)?;
+    let mut managed = Managed::decode(parent.clone(), Trust::Client(&NULL))?;
     managed.owners.retain_mut(|owner| {
         let Some(path) = path_in(paths, &owner.id.version).flatten() else { return false };
         let owns = owner.set().has(&path);
@@ -42,8 +42,8 @@ pub fn from_scale(
     version: &str,
     paths: &[ReplicasPath<'_>],
 ) -> Result<Option<Value>, String> {
-    let parents = Managed::decode(parent.clone(), Trust::Client)?;
-    let mut scales = Managed::decode(scale.clone(), Trust::Client)?;
+    let parents = Managed::decode(parent.clone(), Trust::Client(&NULL))?;
+    let mut scales = Managed::decode(scale.clone(), Trust::Client(&NULL))?;
     let mut managed = Managed::default();
     // Upstream takes the times of new entries from the resource's entries, which have none for them.
     let times: Vec<(super::Identity, Option<Key>)> =

@@ -10,7 +10,7 @@ use super::entries::{Managed, Operation, Stored, Trust};
 use super::request::{Request, STRIPPED};
 use super::settle::{Delta, is_void, owner_of, settle};
 use super::typed::Problems;
-use crate::value::{Key, Value};
+use crate::value::{Key, NULL, Value};
 
 /// Brings `metadata.managedFields` of `new` up to date. `live` is None for a create.
 ///
@@ -48,7 +48,7 @@ pub fn update(request: &Request<'_>, live: Option<&Value>, new: &mut Value) -> R
 
 /// The owners to go on from; None where ownership is not tracked.
 fn live_or_sent(request: &Request<'_>, live: Option<&Value>, sent: Option<Value>) -> Option<Managed> {
-    let stored = live.map_or(&crate::value::NULL, entries);
+    let stored = live.map_or(&NULL, entries);
     let unchanged = sent.as_ref().is_some_and(|sent| sent == stored);
     let of_live = |sent: Option<Value>| {
         let entries = sent.filter(|_| unchanged).unwrap_or_else(|| stored.clone());
@@ -57,7 +57,7 @@ fn live_or_sent(request: &Request<'_>, live: Option<&Value>, sent: Option<Value>
     let managed = match sent {
         sent if unchanged || !request.subresource.is_empty() => of_live(sent),
         Some(sent) if is_reset(&sent) => Managed::default(),
-        Some(sent) => match Managed::decode(sent, Trust::Client) {
+        Some(sent) => match Managed::decode(sent, Trust::Client(stored)) {
             Ok(managed) if !managed.owners.is_empty() => managed,
             _ => of_live(None),
         },

@@ -26,9 +26,7 @@ pub fn write(value: &Value, out: &mut Vec<u8>) {
 
 /// `inline`: the first line goes on where a list's dash stands.
 fn mapping(fields: &Map, indent: usize, inline: bool, out: &mut Vec<u8>) {
-    let mut sorted: Vec<(&Key, &Value)> = fields.iter().collect();
-    sorted.sort_by(|(a, _), (b, _)| natural_order(a, b));
-    for (at, (key, value)) in sorted.into_iter().enumerate() {
+    for (at, (key, value)) in in_natural_order(fields.iter().collect()).into_iter().enumerate() {
         if at > 0 || !inline {
             out.resize(out.len() + indent, b' ');
         }
@@ -275,6 +273,29 @@ impl Analysis {
     }
 }
 
+/// Sorts by go-yaml's order, which is none among some keys (`a2`, `a2o`, `a19`): the standard library's sort panics
+/// there. Few keys are sorted as Go does it, by insertion, so that they come out the same; more are merged.
+fn in_natural_order<'v>(mut entries: Vec<(&'v Key, &'v Value)>) -> Vec<(&'v Key, &'v Value)> {
+    /// `sort.Sort` takes no more by insertion.
+    const INSERTION_MAX: usize = 12;
+    if entries.len() > INSERTION_MAX {
+        let second = in_natural_order(entries.split_off(entries.len() / 2));
+        let (mut first, mut second) = (in_natural_order(entries).into_iter().peekable(), second.into_iter().peekable());
+        let earlier = || match (first.peek(), second.peek()) {
+            (Some((a, _)), Some((b, _))) if natural_order(b, a).is_lt() => second.next(),
+            (Some(_), _) => first.next(),
+            (None, _) => second.next(),
+        };
+        return std::iter::from_fn(earlier).collect();
+    }
+    for end in 1..entries.len() {
+        let less = |at: &usize| natural_order(entries[end].0, entries[*at].0).is_lt();
+        let place = (0..end).rev().take_while(less).last().unwrap_or(end);
+        entries[place..=end].rotate_right(1);
+    }
+    entries
+}
+
 /// go-yaml's order of keys: letters after anything else, runs of digits by their number.
 fn natural_order(a: &str, b: &str) -> Ordering {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
@@ -308,6 +329,18 @@ mod tests {
         let mut out = Vec::new();
         write(&json::parse(json_text.as_bytes()).unwrap(), &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn keys_in_no_order_are_sorted_all_the_same() {
+        let name = |n| if n == 23 { "a2o".to_owned() } else { format!("a{n}") };
+        let keys: Vec<Key> = (0..40).filter(|n| *n != 4).map(|n| name(n).into()).collect();
+        let sorted = in_natural_order(keys.iter().map(|key| (key, &crate::value::NULL)).collect());
+        let (mut before, mut after): (Vec<&str>, Vec<&str>) =
+            (keys.iter().map(Key::as_str).collect(), sorted.iter().map(|(key, _)| key.as_str()).collect());
+        before.sort_unstable();
+        after.sort_unstable();
+        assert_eq!(before, after);
     }
 
     /// Expected texts are what `sigs.k8s.io/yaml` makes of the same JSON.

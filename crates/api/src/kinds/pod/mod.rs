@@ -102,11 +102,16 @@ pub fn validate_binding(binding: &Value, errors: &mut FieldErrors) {
     }
 }
 
+fn whole_annotations(pod: &Value, errors: &mut FieldErrors) {
+    let path = "metadata.annotations";
+    annotations::validate(pod.at(path), pod.at("spec"), &Path::new(path), errors);
+}
+
 /// Annotations and spec of a pod, new or changed.
 fn whole(pod: &Value, errors: &mut FieldErrors) {
+    whole_annotations(pod, errors);
     let (metadata, pod_spec) = (pod.at("metadata"), pod.at("spec"));
     let at = Path::new("spec");
-    annotations::validate(metadata.at("annotations"), pod_spec, &Path::new("metadata.annotations"), errors);
     spec::validate(pod_spec, spec::Place::Pod(metadata), &at, errors);
     if !pod_spec.filled("serviceAccountName") {
         for (index, volume) in pod_spec.array_at("volumes").iter().enumerate() {
