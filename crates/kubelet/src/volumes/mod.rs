@@ -193,6 +193,13 @@ impl Volumes {
             return Err(format!("no volume plugin matched the volume of the claim {name:?}"));
         };
         host_path::check(Path::new(path), type_)?;
+        if !Path::new(path).exists() {
+            if local.is_some() {
+                return Err(format!("path {path:?} does not exist"));
+            }
+            // Runtimes do so for a host path that a pod names itself.
+            fs::create_dir_all(path).map_err(|error| error.to_string())?;
+        }
         let target = self.own_path(pod, "local-volume", name);
         if mount::is_mount_point(&target) {
             return Ok(());
@@ -245,11 +252,6 @@ impl Volumes {
     pub fn on_disk(&self) -> Vec<String> {
         let names = children(&self.root.join("pods")).into_iter();
         names.filter_map(|path| path.file_name()?.to_str().map(str::to_owned)).collect()
-    }
-
-    /// Names of claims' volumes in use, for the node's `volumesInUse`.
-    pub fn remembered_tokens(&self) -> &Tokens {
-        &self.tokens
     }
 }
 
