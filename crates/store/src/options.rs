@@ -68,7 +68,7 @@ pub struct Options {
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Newest events kept in memory per resource, in bytes of stored objects and of the frames made of them; older
-    /// ones are read from the log.
+    /// ones are read from the log, and so are those of more than half a minute ago.
     pub hot_events_bytes_max: usize,
     /// The memory engine has no log: it keeps this many bytes of events, older history is compacted.
     pub memory_history_bytes_max: usize,

@@ -197,7 +197,7 @@ impl Ring {
         while self.bytes > self.bytes_max && self.drop_oldest_if(|_| true) {}
     }
 
-    /// Forgets events up to `revision`; the log no longer has them either.
+    /// Drops events up to `revision`.
     pub(crate) fn trim(&mut self, revision: Revision) {
         while self.drop_oldest_if(|event| event.revision <= revision) {}
     }

@@ -235,6 +235,11 @@ impl State {
         }
     }
 
+    /// Drops events up to `revision` from memory; the engine still has them.
+    pub(crate) fn cool(&self, revision: Revision) {
+        self.resources().iter().for_each(|resource| resource.ring.lock().trim(revision));
+    }
+
     /// Waits until `revision` is visible; false if the store was closed.
     pub(crate) async fn wait_for(&self, revision: Revision) -> bool {
         if self.visible() >= revision {

@@ -43,7 +43,7 @@ impl Store {
     /// A store of an engine that is open.
     pub(crate) fn assemble(state: Arc<State>, engine: Arc<dyn Engine>, options: &Options) -> Self {
         let kept = Arc::new(Kept::new(state.limits.kept_snapshots_max, state.limits.kept_snapshot_age_max));
-        let mut tasks = vec![tokio::spawn(sweep_by_time(kept.clone()))];
+        let mut tasks = vec![tokio::spawn(sweep_by_time(state.clone(), kept.clone()))];
         if state.deadlines.is_some() {
             tasks.push(tokio::spawn(expire::run(state.clone(), engine.clone())));
         }
@@ -247,12 +247,17 @@ impl Drop for Inner {
     }
 }
 
+/// How often memory is looked through for what nobody is likely to ask for any more.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
 /// Snapshots of lists that nobody goes on with hold objects that may be long gone: they go though no other list comes.
-async fn sweep_by_time(kept: Arc<Kept>) {
-    const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// So do events that were hot once: who still wants them reads the log.
+async fn sweep_by_time(state: Arc<State>, kept: Arc<Kept>) {
     loop {
+        let newest = state.visible();
         tokio::time::sleep(SWEEP_EVERY).await;
         kept.sweep(0);
+        state.cool(newest);
     }
 }
 
@@ -290,5 +295,21 @@ mod tests {
         }
         tokio::time::sleep(Duration::from_secs(100)).await;
         assert!(!kept());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_cool_and_are_still_delivered() {
+        let store = Store::open(EngineConfig::Memory, Arc::new(NoExtract), Options::default()).await.unwrap();
+        let resource = store.resource("/");
+        let put = |key: &'static str| store.txn(Txn::new().put(key, "{}"));
+        let before = put("/a").await.unwrap().revision;
+        let mut watch = store.watch("/", crate::Scope::default(), before).unwrap();
+        put("/b").await.unwrap();
+        tokio::time::sleep(2 * SWEEP_EVERY).await;
+        let last = put("/c").await.unwrap().revision;
+        assert_eq!(resource.ring.lock().all.floor(), last - 1, "only the last is in memory");
+        let mut batch = Vec::new();
+        while watch.next(&mut batch).await.unwrap() < last {}
+        assert_eq!(batch.iter().map(|event| &*event.entry.key).collect::<Vec<_>>(), ["/b", "/c"]);
     }
 }
