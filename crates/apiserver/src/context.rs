@@ -171,15 +171,20 @@ impl Context {
 
     /// The warnings as header values, `299 - "text"`.
     pub fn warnings(&self) -> Vec<String> {
-        let quote = |text: &String| {
-            if !text.bytes().any(|byte| byte.is_ascii_control() || !byte.is_ascii() || matches!(byte, b'\\' | b'"')) {
-                return format!("299 - \"{text}\"");
+        let quote = |text: &String| match text.bytes().all(is_plain) {
+            true => format!("299 - \"{text}\""),
+            false => {
+                let clean: String = text.chars().filter(|c| !c.is_control()).collect();
+                format!("299 - \"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""))
             }
-            let clean: String = text.chars().filter(|c| !c.is_control()).collect();
-            format!("299 - \"{}\"", clean.replace('\\', "\\\\").replace('"', "\\\""))
         };
         self.warnings.lock().iter().map(quote).collect()
     }
+}
+
+/// Whether a character stands in a quoted text as it is, seen without reading characters of several bytes.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'\\' | b'"')
 }
 
 /// Reads a body up to the limit.

@@ -98,7 +98,7 @@ impl PathElement {
                 json::write_escaped(name, out);
                 out.push(b'"');
             }
-            _ => json::write_string(std::str::from_utf8(&self.key_text()).unwrap_or_default(), out),
+            _ => json::write_string(&String::from_utf8_lossy(&self.key_text()), out),
         }
     }
 

@@ -66,8 +66,7 @@ pub fn write(set: &Set) -> Value {
 pub fn text(set: &Set) -> SmolStr {
     let mut out = Vec::with_capacity(512);
     write_entries(&set.entries, false, &mut out);
-    // Made of texts, so it is one.
-    SmolStr::new(std::str::from_utf8(&out).unwrap_or("{}"))
+    SmolStr::from(String::from_utf8_lossy(&out))
 }
 
 fn write_entries(entries: &[Entry], member: bool, out: &mut Vec<u8>) {

@@ -6,9 +6,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a client waits for what must come, and for what must not: longer
-/// than TCP takes to ask a third time (after 1 and 3 s): the kernel limits how many rejects it sends.
-pub const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a client waits for what must come, and for what must not.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

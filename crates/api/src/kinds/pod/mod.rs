@@ -102,6 +102,7 @@ pub fn validate_binding(binding: &Value, errors: &mut FieldErrors) {
     }
 }
 
+/// Annotations of a pod, new or changed.
 fn whole_annotations(pod: &Value, errors: &mut FieldErrors) {
     let path = "metadata.annotations";
     annotations::validate(pod.at(path), pod.at("spec"), &Path::new(path), errors);
