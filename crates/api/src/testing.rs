@@ -60,4 +60,34 @@ pub(crate) fn item_schema() -> (Schema, StructId) {
     (Schema::new(vec![Struct::new("test.Item", fields)]), id)
 }
 
+/// Arbitrary small trees of a shape, of few names and values; structs lie in one another `depth` times at most.
+pub(crate) fn of_shape(schema: &Schema, shape: &Shape, depth: usize) -> BoxedStrategy<Value> {
+    match shape {
+        Shape::Bool => any::<bool>().prop_map(Value::from).boxed(),
+        Shape::Int32 | Shape::Int64 | Shape::Float64 => (0i64..3).prop_map(Value::from).boxed(),
+        Shape::Struct(_) if depth == 0 => Just(Value::object()).boxed(),
+        Shape::Struct(id) => {
+            let fields: Vec<_> = schema.get(*id).fields().iter().collect();
+            // Items mostly have the fields that they are told apart by.
+            let often = |shape: &Shape| if matches!(shape, Shape::String | Shape::Int64) { 0.8 } else { 0.2 };
+            let value =
+                |field: &&Field| prop::option::weighted(often(&field.shape), of_shape(schema, &field.shape, depth - 1));
+            let values: Vec<_> = fields.iter().map(value).collect();
+            let names: Vec<Key> = fields.iter().map(|field| field.name.clone()).collect();
+            let of_some = move |values: Vec<Option<Value>>| {
+                names.iter().cloned().zip(values).filter_map(|(name, value)| Some((name, value?))).collect()
+            };
+            values.prop_map(move |values| Value::Object(of_some(values))).boxed()
+        }
+        Shape::Array(array) => {
+            prop::collection::vec(of_shape(schema, &array.item, depth), 0..3).prop_map(Value::Array).boxed()
+        }
+        Shape::Map(map) => prop::collection::vec(("[a-c]", of_shape(schema, &map.value, depth)), 0..3)
+            .prop_map(|fields| Value::Object(fields.into_iter().collect()))
+            .boxed(),
+        Shape::Raw(_) => value().boxed(),
+        _ => "[a-c]{0,1}".prop_map(Value::from).boxed(),
+    }
+}
+
 mod vectors;

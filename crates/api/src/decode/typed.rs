@@ -3,7 +3,7 @@
 use super::frame::{Frame, Step};
 use super::{leaf, raw};
 use crate::schema::{Field, Omit, Schema, Shape, Struct, StructId};
-use crate::value::{Key, Map, Value};
+use crate::value::{Key, Map, Value, is_same};
 
 pub(super) struct Decoder<'s> {
     pub schema: &'s Schema,
@@ -12,6 +12,8 @@ pub(super) struct Decoder<'s> {
     /// What protobuf does not tell from nothing becomes nothing: empty lists and maps that are always written.
     through_protobuf: bool,
     unknown: Vec<String>,
+    /// The places of the fields kept so far, rising: of the struct at hand behind those that it lies in.
+    places: Vec<u16>,
     /// The first value of a wrong type. Go goes on after it and fails at the end.
     mismatch: Option<String>,
 }
@@ -23,7 +25,7 @@ pub(super) type Stop<T = ()> = Result<T, String>;
 
 impl<'s> Decoder<'s> {
     pub fn new(schema: &'s Schema, reports: bool) -> Decoder<'s> {
-        Decoder { schema, reports, through_protobuf: false, unknown: Vec::new(), mismatch: None }
+        Decoder { schema, reports, through_protobuf: false, unknown: Vec::new(), places: Vec::new(), mismatch: None }
     }
 
     /// Decodes as if the tree had been protobuf in between.
@@ -136,7 +138,7 @@ impl<'s> Decoder<'s> {
     /// Decodes a struct's fields: unknown ones dropped, the others in order, always-written ones added.
     fn fields(&mut self, of: &Struct, fields: &mut Map, frame: &Frame<'_>) -> Stop {
         let entries = fields.entries_mut();
-        let mut places: Places = Places::default();
+        let first = self.places.len();
         let mut guess = 0;
         let mut kept = 0;
         for at in 0..entries.len() {
@@ -145,13 +147,27 @@ impl<'s> Decoder<'s> {
             if self.field(of, field, &mut entries[at].1, frame)? {
                 entries[at].0 = field.name.clone();
                 entries.swap(kept, at);
-                places.insert_sorted(kept, place, entries);
+                self.sort_in(first, place, &mut entries[..=kept]);
                 kept += 1;
             }
         }
         entries.truncate(kept);
-        self.add_always_written(of, entries, &mut places);
+        self.add_always_written(of, first, entries);
+        self.places.truncate(first);
         Ok(())
+    }
+
+    /// Moves the last entry to where its place belongs.
+    fn sort_in(&mut self, first: usize, place: usize, entries: &mut [(Key, Value)]) {
+        let place = place as u16;
+        let places = &self.places[first..];
+        if places.last().is_none_or(|&before| before < place) {
+            self.places.push(place);
+            return;
+        }
+        let at = places.partition_point(|&before| before < place);
+        self.places.insert(first + at, place);
+        entries[at..].rotate_right(1);
     }
 
     /// Decodes a field's value; false if the field is left out.
@@ -176,19 +192,19 @@ impl<'s> Decoder<'s> {
         Ok(true)
     }
 
-    fn add_always_written(&self, of: &Struct, entries: &mut Vec<(Key, Value)>, places: &mut Places) {
+    fn add_always_written(&mut self, of: &Struct, first: usize, entries: &mut Vec<(Key, Value)>) {
         for place in of.always() {
-            if let Err(at) = places.search(place) {
+            if let Err(at) = self.places[first..].binary_search(&(place as u16)) {
                 let field = &of.fields()[place];
                 entries.insert(at, (field.name.clone(), zero_field(self.schema, field)));
-                places.0.insert(at, place as u16);
+                self.places.insert(first + at, place as u16);
             }
         }
     }
 
     /// Where a name stands in the struct. Fields that come in the schema's order are found at the first guess.
     fn place(&mut self, of: &Struct, name: &str, guess: &mut usize, frame: &Frame<'_>) -> Option<usize> {
-        if of.fields().get(*guess).is_some_and(|field| field.name == name) {
+        if of.fields().get(*guess).is_some_and(|field| is_same(&field.name, name)) {
             *guess += 1;
             return Some(*guess - 1);
         }
@@ -217,28 +233,6 @@ impl<'s> Decoder<'s> {
         if !self.unknown.contains(&path) {
             self.unknown.push(path);
         }
-    }
-}
-
-/// The places of the fields kept so far, rising.
-#[derive(Default)]
-struct Places(Vec<u16>);
-
-impl Places {
-    fn search(&self, place: usize) -> Result<usize, usize> {
-        self.0.binary_search(&(place as u16))
-    }
-
-    /// Moves the entry at `last`, the newest, to where its place belongs.
-    fn insert_sorted(&mut self, last: usize, place: usize, entries: &mut [(Key, Value)]) {
-        let place = place as u16;
-        if self.0.last().is_none_or(|&before| before < place) {
-            self.0.push(place);
-            return;
-        }
-        let at = self.0.partition_point(|&before| before < place);
-        self.0.insert(at, place);
-        entries[at..=last].rotate_right(1);
     }
 }
 

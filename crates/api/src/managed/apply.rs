@@ -7,8 +7,8 @@ use super::last_applied;
 use super::request::{InVersion, Request, STRIPPED};
 use super::set::Set;
 use super::settle::{Delta, is_void, owner_of, settle};
-use super::typed::{Duplicates, Problems, Type, ensure_named, merge, remove, to_set, validate};
-use super::update::{entries, put_entries, take_entries, update_owners};
+use super::typed::{Duplicates, Problems, Type, ensure_named, merge, remove, text, to_set, validate};
+use super::update::{entries, own_all, put_entries, take_entries};
 use crate::status::Status;
 use crate::value::{Key, Value};
 use std::borrow::Cow;
@@ -55,7 +55,7 @@ pub fn apply(request: &Request<'_>, live: Option<&Value>, config: &Value, force:
         .map_err(|why| internal(format!("failed to decode managed fields: {why}")))?;
     if managed.owners.is_empty() {
         let before = Request { manager: BEFORE_FIRST_APPLY, ..*request };
-        update_owners(&before, &request.empty(), live, &mut managed).map_err(|problems| {
+        own_all(&before, &request.empty(), live, &mut managed).map_err(|problems| {
             let why =
                 format!("failed to update ManagedFields ({}): failed to compare objects: {problems}", describe(live));
             internal(format!("failed to create manager for existing fields: {why}"))
@@ -118,9 +118,10 @@ fn merge_owned(
         .map_err(|problems| internal(format!("failed to create typed live object ({}): {problems}", describe(live))))?;
     managed.owners.retain(|owner| !is_void(owner));
     let mut merged = merge(root, live, config);
-    let mut set = to_set(root, config);
-    request.filter.apply(&mut set);
-    let listed = fields::text(&set.difference(&STRIPPED));
+    let listed = match text::applied(root, config, request.filter) {
+        Some(listed) => listed,
+        None => fields::text(&applied_set(request, config).difference(&STRIPPED)),
+    };
 
     let known = managed.find(&request.identity(Operation::Apply));
     // Mostly the same fields are applied as the last time: then there is nothing to remove.
@@ -131,9 +132,12 @@ fn merge_owned(
     });
     let own = owner_of(&mut managed, request, Operation::Apply);
     managed.owners[own].id.version = Key::new(request.api_version);
-    if let Some((last, version)) = last.filter(|(last, _)| !last.is_subset(&set)) {
-        managed.owners[own].fields = Stored::Set(set);
-        merged = prune(request, merged, &managed, &last, &version);
+    if let Some((last, version)) = last {
+        let set = applied_set(request, config);
+        if !last.is_subset(&set) {
+            managed.owners[own].fields = Stored::Set(set);
+            merged = prune(request, merged, &managed, &last, &version);
+        }
     }
     managed.owners[own].fields = Stored::Text(listed);
 
@@ -153,6 +157,13 @@ fn merge_owned(
         }
     }
     Ok((merged, changed, managed))
+}
+
+/// The fields of a configuration that count.
+fn applied_set(request: &Request<'_>, config: &Value) -> Set {
+    let mut set = to_set(request.root(), config);
+    request.filter.apply(&mut set);
+    set
 }
 
 /// Removes what the manager applied the last time, does not apply now, and nobody else owns.

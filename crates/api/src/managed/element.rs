@@ -93,13 +93,16 @@ impl PathElement {
     /// Appends FieldsV1's form as a JSON string.
     pub(super) fn write_key(&self, out: &mut Vec<u8>) {
         match self {
-            PathElement::Field(name) => {
-                out.extend_from_slice(b"\"f:");
-                json::write_escaped(name, out);
-                out.push(b'"');
-            }
+            PathElement::Field(name) => PathElement::write_field_key(name, out),
             _ => json::write_string(&String::from_utf8_lossy(&self.key_text()), out),
         }
+    }
+
+    /// The same for the field of this name.
+    pub(super) fn write_field_key(name: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"f:");
+        json::write_escaped(name, out);
+        out.push(b'"');
     }
 
     fn key_text(&self) -> Vec<u8> {

@@ -70,6 +70,15 @@ impl Set {
         place.ok().map(|at| &self.entries[at])
     }
 
+    /// The entry of a field.
+    pub(super) fn field(&self, name: &str) -> Option<&Entry> {
+        let place = self.entries.binary_search_by(|entry| match &entry.element {
+            PathElement::Field(own) => own.as_str().cmp(name),
+            _ => Ordering::Greater,
+        });
+        place.ok().map(|at| &self.entries[at])
+    }
+
     /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -6,10 +6,10 @@
 //! field has become atomic since an entry was written, upstream rewrites the entry with the next
 //! write of any field; here that happens once the difference meets it.)
 
-use super::entries::{Managed, Operation, Stored, Trust};
+use super::entries::{Managed, Operation, Owner, Stored, Trust};
 use super::request::{Request, STRIPPED};
 use super::settle::{Delta, is_void, owner_of, settle};
-use super::typed::Problems;
+use super::typed::{Problems, text};
 use crate::value::{Key, NULL, Value};
 
 /// Brings `metadata.managedFields` of `new` up to date. `live` is None for a create.
@@ -34,7 +34,11 @@ pub fn update(request: &Request<'_>, live: Option<&Value>, new: &mut Value) -> R
             &created
         }
     };
-    match update_owners(request, old, new, &mut managed) {
+    let updated = match live {
+        None if managed.owners.is_empty() => own_all(request, old, new, &mut managed),
+        _ => update_owners(request, old, new, &mut managed),
+    };
+    match updated {
         Ok(()) => {
             put_entries(new, managed.encode());
             Ok(())
@@ -74,6 +78,24 @@ fn is_reset(entries: &Value) -> bool {
         Some([Value::Object(entry)]) => entry.is_empty(),
         _ => false,
     }
+}
+
+/// Makes the request's manager the owner of a whole object that nobody owns.
+pub(super) fn own_all(
+    request: &Request<'_>,
+    empty: &Value,
+    object: &Value,
+    managed: &mut Managed,
+) -> Result<(), Problems> {
+    let Some(fields) = text::created(request.root(), empty, object, request.filter) else {
+        return update_owners(request, empty, object, managed);
+    };
+    let id = request.identity(Operation::Update);
+    let owner = Owner { id, time: Some(Key::new(request.now)), fields: Stored::Text(fields) };
+    if !is_void(&owner) {
+        managed.owners.push(owner);
+    }
+    Ok(())
 }
 
 /// Edits the owners by the difference of two objects, in the name of the request's manager.

@@ -111,7 +111,7 @@ fn merge_label_keys(term: &mut Value, labels: &Value) {
 
 /// AppArmor profiles in annotations move to the fields where those are not set.
 fn app_armor_fields(pod: &mut Value) {
-    if pod.str_at("spec.os.name") == "windows" {
+    if !pod.filled("metadata.annotations") || pod.str_at("spec.os.name") == "windows" {
         return;
     }
     let of_pod = pod.at("spec.securityContext.appArmorProfile").clone();

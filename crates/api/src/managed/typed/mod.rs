@@ -7,6 +7,7 @@ mod compare;
 mod merge;
 mod prune;
 mod reconcile;
+pub mod text;
 mod to_set;
 mod validate;
 
@@ -20,7 +21,7 @@ pub use validate::{Duplicates, validate};
 use super::PathElement;
 use crate::patch::gofmt;
 use crate::schema::{Array, ListType, Omit, RawKind, Schema, Shape, Struct, StructId};
-use crate::value::{Key, Value};
+use crate::value::{Key, Value, is_same};
 use std::fmt;
 
 /// The type of a value, as apply sees it.
@@ -206,7 +207,7 @@ impl<'a> Walk<'a> {
         const AHEAD_MAX: usize = 6;
         let of = self.fields.of?;
         let ahead = of.fields().iter().enumerate().skip(self.next).take(AHEAD_MAX);
-        let at = match ahead.into_iter().find(|(_, field)| field.name == name) {
+        let at = match ahead.into_iter().find(|(_, field)| is_same(&field.name, name)) {
             Some((at, _)) => at,
             None => of.position(name)?,
         };

@@ -21,7 +21,7 @@ pub fn remove(of: Type<'_>, value: &Value, set: &Set) -> Value {
         (Atom::Map(fields), Value::Object(map)) if !fields.atomic => {
             let mut kept = Map::with_capacity(map.len());
             for (key, value) in map.iter() {
-                let value = match (find_field(set, key), fields.field(key)) {
+                let value = match (set.field(key), fields.field(key)) {
                     (Some(entry), _) if entry.member => continue,
                     (Some(entry), Some(of)) => remove(of, value, &entry.children),
                     _ => value.clone(),
@@ -33,14 +33,6 @@ pub fn remove(of: Type<'_>, value: &Value, set: &Set) -> Value {
         // Nothing lies below an atomic value: upstream gives it up together with what is claimed there.
         _ => Value::Null,
     }
-}
-
-fn find_field<'a>(set: &'a Set, name: &str) -> Option<&'a Entry> {
-    let place = set.entries.binary_search_by(|entry| match &entry.element {
-        PathElement::Field(own) => own.as_str().cmp(name),
-        _ => std::cmp::Ordering::Greater,
-    });
-    place.ok().map(|at| &set.entries[at])
 }
 
 /// The set with the named fields of structs that have members below them as members.
