@@ -5,6 +5,7 @@ use api::codec::json::{self, DEPTH_MAX};
 use api::decode::{self, FieldValidation};
 use api::managed::{self, Filter, Request, SamePaths};
 use api::patch::{json as json_patch, merge, strategic};
+use api::schema::Shape;
 use api::value::Value;
 use fuzz::{Kind, Limit, assert_same, halves, kind};
 
@@ -45,8 +46,9 @@ fn merged_strategically(kind: Kind, object: &Value, patch: &Value) {
 
 /// Server-side apply: who applied owns fields, and applying the same again changes nothing.
 fn applied(kind: Kind, object: &Value, config: &Value) {
-    // What has no metadata is nobody's.
-    if kind.schema.get(kind.id).field("metadata").is_none() {
+    // What has no metadata of an object's is nobody's.
+    let metadata = kind.schema.get(kind.id).field("metadata").map(|field| &field.shape);
+    if !matches!(metadata, Some(Shape::Struct(id)) if kind.schema.get(*id).field("managedFields").is_some()) {
         return;
     }
     let api_version = kind.name.group_version().to_key();
