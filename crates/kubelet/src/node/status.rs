@@ -114,7 +114,9 @@ pub fn threshold(text: &str, whole: Quantity) -> Quantity {
 /// The status; what others have written into the old one stays.
 pub fn generate(input: &Input<'_>, old: &NodeStatus) -> NodeStatus {
     let Input { config, machine, health, .. } = *input;
-    let capacity = capacity(config, machine, input.disk);
+    // Resources that others advertise stay, and are allocatable.
+    let mut capacity = quantity::list(old.capacity.as_ref());
+    capacity.extend(self::capacity(config, machine, input.disk));
     let allocatable = allocatable(config, &capacity);
     let mut status = old.clone();
     status.capacity = Some(quantity::wire(&capacity));
@@ -320,6 +322,20 @@ mod tests {
 
     fn healthy() -> Health {
         Health { runtime: Ok(()), network: Ok(()), ..Health::default() }
+    }
+
+    #[test]
+    fn resources_that_others_advertise_stay() {
+        let (config, machine, health) = (Config::new("n", Path::new("/k")), machine(), healthy());
+        let input = input(&config, &machine, &health);
+        let mut advertised = generate(&input, &NodeStatus::default());
+        advertised.capacity.as_mut().unwrap().insert("example.com/dongle".into(), Quantity::units(4).wire());
+        advertised.allocatable.as_mut().unwrap().insert("example.com/gone".into(), Quantity::units(1).wire());
+        let status = generate(&input, &advertised);
+        let of = |list: &Option<std::collections::BTreeMap<_, _>>| quantity::list(list.as_ref());
+        assert_eq!(of(&status.capacity)["example.com/dongle"].value(), 4);
+        assert_eq!(of(&status.allocatable)["example.com/dongle"].value(), 4);
+        assert_eq!(of(&status.allocatable).get("example.com/gone").map(|gone| gone.value()), None);
     }
 
     #[test]
