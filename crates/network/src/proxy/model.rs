@@ -19,6 +19,11 @@ use std::net::{IpAddr, SocketAddr};
 /// The chain that rejects (ICMP port unreachable, or reset).
 pub const REJECT_CHAIN: &str = "reject-chain";
 
+/// Ends a chain that chooses by a map within a rule. The kernel takes a packet through the rules as they were when it came, but
+/// looks maps up as they are: where a change falls between the two, the old rule's map is empty. The packet is sent again
+/// then; without this rule it would go on to the cluster IP's own and be rejected.
+const MISSED: &str = "drop";
+
 /// What a Service port means on this node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PortPlan {
@@ -298,7 +303,7 @@ impl Builder<'_> {
         {
             if !endpoints.is_empty() {
                 let rules = match self.port.affinity_seconds {
-                    None => vec![self.spread(endpoints)],
+                    None => self.spread(endpoints),
                     Some(seconds) => self.stick(endpoints, seconds),
                 };
                 fragment.chains.insert(chain.clone(), rules);
@@ -316,19 +321,20 @@ impl Builder<'_> {
     }
 
     /// One rule picks an endpoint at random.
-    fn spread(&self, endpoints: &[SocketAddr]) -> String {
+    fn spread(&self, endpoints: &[SocketAddr]) -> Vec<String> {
         let protocol = self.port.protocol.lower();
         if let [endpoint] = endpoints {
-            return format!("meta l4proto {protocol} dnat to {endpoint}");
+            return vec![format!("meta l4proto {protocol} dnat to {endpoint}")];
         }
         let choices: Vec<String> =
             endpoints.iter().enumerate().map(|(at, e)| format!("{at} : {} . {}", e.ip(), e.port())).collect();
-        format!(
+        let dnat = format!(
             "meta l4proto {protocol} dnat {} addr . port to numgen random mod {} map {{ {} }}",
             self.context.family.nft(),
             endpoints.len(),
             choices.join(", ")
-        )
+        );
+        vec![dnat, MISSED.to_owned()]
     }
 
     /// Known clients go where they went before, others to an endpoint at random.
@@ -341,7 +347,7 @@ impl Builder<'_> {
         let choices: Vec<String> =
             endpoints.iter().enumerate().map(|(at, e)| format!("{at} : goto {}", self.names.endpoint(e))).collect();
         let others = format!("numgen random mod {} vmap {{ {} }}", endpoints.len(), choices.join(", "));
-        known.chain([others]).collect()
+        known.chain([others, MISSED.to_owned()]).collect()
     }
 
     /// An endpoint on this node that reaches itself must see another source than itself, or it answers itself

@@ -77,6 +77,7 @@ async fn a_change_writes_only_what_changed() {
         scripts[0],
         "flush chain ip xebec-lab service-ns/a/tcp/http\n\
          add rule ip xebec-lab service-ns/a/tcp/http meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 10.1.0.1 . 8080, 1 : 10.1.0.2 . 8080 }\n\
+         add rule ip xebec-lab service-ns/a/tcp/http drop\n\
          add element ip xebec-lab hairpin-connections { 10.1.0.2 . 10.1.0.2 . tcp . 8080 }\n"
     );
     proxy.change(endpoints("a", &["10.1.0.1", "10.1.0.2"]));

@@ -54,6 +54,7 @@ service-ns/svc/tcp/http: meta l4proto tcp dnat to 10.1.0.2:8080
 @service-ips 10.96.0.1 . tcp . 80 : goto service-ns/svc/tcp/http")]
 #[case::several_endpoints(json!({}), json!([ready("10.1.0.2", "there"), ready("10.1.0.1", "here")]), "
 service-ns/svc/tcp/http: meta l4proto tcp dnat ip addr . port to numgen random mod 2 map { 0 : 10.1.0.1 . 8080, 1 : 10.1.0.2 . 8080 }
+service-ns/svc/tcp/http: drop
 @cluster-ips 10.96.0.1
 @service-ips 10.96.0.1 . tcp . 80 : goto service-ns/svc/tcp/http
 @hairpin-connections 10.1.0.1 . 10.1.0.1 . tcp . 8080")]
@@ -101,6 +102,7 @@ endpoint-ns/svc/tcp/http__10.1.0.3/8080: meta l4proto tcp dnat to 10.1.0.3:8080
 service-ns/svc/tcp/http: ip saddr @aff-ns/svc/tcp/http__10.1.0.2/8080_10 goto endpoint-ns/svc/tcp/http__10.1.0.2/8080
 service-ns/svc/tcp/http: ip saddr @aff-ns/svc/tcp/http__10.1.0.3/8080_10 goto endpoint-ns/svc/tcp/http__10.1.0.3/8080
 service-ns/svc/tcp/http: numgen random mod 2 vmap { 0 : goto endpoint-ns/svc/tcp/http__10.1.0.2/8080, 1 : goto endpoint-ns/svc/tcp/http__10.1.0.3/8080 }
+service-ns/svc/tcp/http: drop
 set aff-ns/svc/tcp/http__10.1.0.2/8080_10
 set aff-ns/svc/tcp/http__10.1.0.3/8080_10
 @cluster-ips 10.96.0.1
