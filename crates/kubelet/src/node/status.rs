@@ -114,8 +114,9 @@ pub fn threshold(text: &str, whole: Quantity) -> Quantity {
 /// The status; what others have written into the old one stays.
 pub fn generate(input: &Input<'_>, old: &NodeStatus) -> NodeStatus {
     let Input { config, machine, health, .. } = *input;
-    // Resources that others advertise stay, and are allocatable.
+    // Resources that others advertise stay, and are allocatable. Sizes of huge pages are the machine's.
     let mut capacity = quantity::list(old.capacity.as_ref());
+    capacity.retain(|name, _| !name.starts_with("hugepages-"));
     capacity.extend(self::capacity(config, machine, input.disk));
     let allocatable = allocatable(config, &capacity);
     let mut status = old.clone();
@@ -330,12 +331,14 @@ mod tests {
         let input = input(&config, &machine, &health);
         let mut advertised = generate(&input, &NodeStatus::default());
         advertised.capacity.as_mut().unwrap().insert("example.com/dongle".into(), Quantity::units(4).wire());
+        advertised.capacity.as_mut().unwrap().insert("hugepages-3Mi".into(), Quantity::units(0).wire());
         advertised.allocatable.as_mut().unwrap().insert("example.com/gone".into(), Quantity::units(1).wire());
         let status = generate(&input, &advertised);
         let of = |list: &Option<std::collections::BTreeMap<_, _>>| quantity::list(list.as_ref());
         assert_eq!(of(&status.capacity)["example.com/dongle"].value(), 4);
         assert_eq!(of(&status.allocatable)["example.com/dongle"].value(), 4);
-        assert_eq!(of(&status.allocatable).get("example.com/gone").map(|gone| gone.value()), None);
+        assert!(!of(&status.allocatable).contains_key("example.com/gone"));
+        assert!(!of(&status.capacity).contains_key("hugepages-3Mi"));
     }
 
     #[test]

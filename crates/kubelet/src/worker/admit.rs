@@ -7,7 +7,7 @@ use crate::{
     eviction::is_critical,
     node::status::Pressure,
     qos,
-    quantity::{Quantity, ResourceList},
+    quantity::{self, Quantity, ResourceList},
     status::{Eviction, resources},
     worker::predicates,
 };
@@ -57,7 +57,9 @@ pub fn check(pod: &Pod, active: &[&Pod], node: NodeState<'_>) -> Option<Eviction
     if let Some(condition) = pressed(pod, node.pressure) {
         return reject("Evicted", format!("The node had condition: [{condition}]. "));
     }
-    insufficient(pod, active, node.allocatable).or_else(|| {
+    let mut allocatable = node.allocatable.clone();
+    allocatable.extend(advertised(node.node));
+    insufficient(pod, active, &allocatable).or_else(|| {
         let (name, message) = predicates::first_failure(pod, active, node.node?)?;
         reject(name, message)
     })
@@ -94,6 +96,14 @@ fn forbidden_sysctl(pod: &Pod, allowed: &[String]) -> Option<String> {
     own.iter().map(|sysctl| crate::runtime::sandbox::dotted(&sysctl.name)).find(|name| !fits(name))
 }
 
+/// What others have made allocatable on the node (`example.com/dongle`).
+fn advertised(node: Option<&Node>) -> impl Iterator<Item = (String, Quantity)> {
+    let status = node.and_then(|node| node.status.as_ref());
+    quantity::list(status.and_then(|status| status.allocatable.as_ref()))
+        .into_iter()
+        .filter(|(name, _)| name.contains('/'))
+}
+
 fn insufficient(pod: &Pod, active: &[&Pod], allocatable: &ResourceList) -> Option<Eviction> {
     let get = |list: &ResourceList, name: &str| list.get(name).copied().unwrap_or_default();
     let mut used = ResourceList::new();
@@ -107,12 +117,8 @@ fn insufficient(pod: &Pod, active: &[&Pod], allocatable: &ResourceList) -> Optio
     used.insert("pods".into(), Quantity::units(count));
     let mut requests = resources::requests(pod);
     requests.insert("pods".into(), Quantity::units(1));
-    for (name, reason) in [
-        ("pods", "OutOfpods"),
-        ("cpu", "OutOfcpu"),
-        ("memory", "OutOfmemory"),
-        ("ephemeral-storage", "OutOfephemeral-storage"),
-    ] {
+    let others = requests.keys().map(String::as_str).filter(|name| name.contains('/'));
+    for name in ["pods", "cpu", "memory", "ephemeral-storage"].into_iter().chain(others) {
         let (asked, had, all) = (get(&requests, name), get(&used, name), get(allocatable, name));
         if asked.is_zero() || !allocatable.contains_key(name) || had.plus(asked) <= all {
             continue;
@@ -124,7 +130,7 @@ fn insufficient(pod: &Pod, active: &[&Pod], allocatable: &ResourceList) -> Optio
             number(had),
             number(all)
         );
-        return Some(Eviction { reason: reason.to_owned(), message, disruption: false });
+        return Some(Eviction { reason: format!("OutOf{name}"), message, disruption: false });
     }
     None
 }
@@ -182,6 +188,31 @@ mod tests {
         assert_eq!(
             (verdict.reason.as_str(), verdict.message.as_str()),
             ("OutOfpods", "Node didn't have enough resource: pods, requested: 1, used: 1, capacity: 1")
+        );
+    }
+
+    #[test]
+    fn what_others_advertise_is_counted() {
+        let asks = |name: &str| pod(json!({"containers": [{"name": "c", "resources": {"requests": {name: "3"}}}]}));
+        let node = json!({"status": {"allocatable": {"example.com/dongle": "4"}}});
+        let node: Node = serde_json::from_value(node).unwrap();
+        let allocatable = ResourceList::new();
+        let state = NodeState {
+            allocatable: &allocatable,
+            unsafe_sysctls: &[],
+            pressure: Pressure::default(),
+            node: Some(&node),
+        };
+        let (taken, unknown) = (asks("example.com/dongle"), asks("example.com/other"));
+        assert_eq!(check(&taken, &[], state), None);
+        assert_eq!(check(&unknown, &[&unknown], state), None, "the scheduler knew better");
+        let verdict = check(&taken, &[&taken], state).unwrap();
+        assert_eq!(
+            (verdict.reason.as_str(), verdict.message.as_str()),
+            (
+                "OutOfexample.com/dongle",
+                "Node didn't have enough resource: example.com/dongle, requested: 3, used: 3, capacity: 4"
+            )
         );
     }
 
