@@ -478,3 +478,24 @@ impl<K: Into<Key>, V: Into<Value>> FromIterator<(K, V)> for Map {
         map
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn names_are_the_same_when_their_texts_are(a in "[ab]{0,20}", flipped in 0usize..20) {
+            let mut other = a.clone().into_bytes();
+            if let Some(byte) = other.get_mut(flipped) {
+                *byte = b'c';
+            }
+            let b = String::from_utf8(other).unwrap();
+            prop_assert!(is_same(&a, &a.clone()));
+            prop_assert_eq!(is_same(&a, &b), a == b);
+            let longer = format!("{a}a");
+            prop_assert!(!is_same(&a, &longer));
+        }
+    }
+}

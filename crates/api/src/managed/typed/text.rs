@@ -46,7 +46,10 @@ enum Scope {
 
 /// What lies below a value and has path elements of its own.
 enum Below<'a> {
-    Nothing,
+    /// Nothing could.
+    Leaf,
+    /// It is a list of items that has none.
+    NoItems,
     Fields(Fields<'a>, &'a Map),
     Items(List<'a>, &'a [Value]),
 }
@@ -90,11 +93,12 @@ struct Child<'a> {
 impl<'a> Below<'a> {
     fn of(of: Type<'a>, value: &'a Value) -> Below<'a> {
         match (of.atom(Some(value)), value) {
-            (Atom::List(list), Value::Array(items)) if !list.is_atomic() && !items.is_empty() => {
-                Below::Items(list, items)
-            }
+            (Atom::List(list), Value::Array(items)) if !list.is_atomic() => match items.as_slice() {
+                [] => Below::NoItems,
+                items => Below::Items(list, items),
+            },
             (Atom::Map(fields), Value::Object(map)) if !fields.atomic && !map.is_empty() => Below::Fields(fields, map),
-            _ => Below::Nothing,
+            _ => Below::Leaf,
         }
     }
 }
@@ -122,7 +126,7 @@ impl<'m> Marks<'m> {
 impl Writer {
     fn children(&mut self, below: Below<'_>, old: Option<&Value>, marks: Marks<'_>) -> Option<()> {
         match below {
-            Below::Nothing => Some(()),
+            Below::Leaf | Below::NoItems => Some(()),
             Below::Fields(fields, map) => self.fields(fields, old.and_then(Value::as_object), map, marks),
             // The empty object has no items.
             Below::Items(list, items) => self.items(list, items),
@@ -177,12 +181,12 @@ impl Writer {
     fn child(&mut self, child: Child<'_>, write_key: impl FnOnce(&mut Vec<u8>)) -> Option<()> {
         let Child { of, old, value, listed, stripped, below: marks } = child;
         let below = Below::of(of, value);
-        let is_leaf = matches!(below, Below::Nothing);
+        let is_bare = matches!(below, Below::Leaf | Below::NoItems);
         let member = !stripped
             && match (self.scope, old) {
                 (Scope::Created, None) => true,
-                (Scope::Created, Some(old)) => is_leaf && !has_fields(old) && !element::equal(old, value),
-                (Scope::Applied, _) => listed || is_leaf && !is_no_item(of, value),
+                (Scope::Created, Some(old)) => is_bare && !has_fields(old) && !element::equal(old, value),
+                (Scope::Applied, _) => listed || matches!(below, Below::Leaf),
             };
         let start = self.out.len();
         if self.out.last() != Some(&b'{') {
@@ -191,7 +195,7 @@ impl Writer {
         write_key(&mut self.out);
         self.out.extend_from_slice(b":{");
         let inside = self.out.len();
-        if member && !is_leaf {
+        if member && !is_bare {
             self.out.extend_from_slice(b"\".\":{}");
         }
         let before = self.out.len();
@@ -213,11 +217,6 @@ impl Writer {
 
 fn has_fields(value: &Value) -> bool {
     value.as_object().is_some_and(|fields| !fields.is_empty())
-}
-
-/// A list whose items would be members, but that has none.
-fn is_no_item(of: Type<'_>, value: &Value) -> bool {
-    matches!((of.atom(Some(value)), value), (Atom::List(list), other) if !list.is_atomic() && !other.is_null())
 }
 
 #[cfg(test)]
@@ -288,6 +287,15 @@ mod tests {
             assert_eq!(created(of, &empty, &pod, filter), gained(of, &empty, &pod, filter));
             assert_eq!(applied(of, &pod, filter), Some(listed(of, &pod, filter)));
         }
+    }
+
+    /// What is nobody's is judged all the same. Found by the test above.
+    #[test]
+    fn items_without_a_key_are_found_where_nothing_counts() {
+        let (schema, id) = item_schema();
+        let (of, object) = (Type::of(&schema, id), json(r#"{"retaining":{"mergingList":[{}]}}"#));
+        let filter = Filter::Without(Set::of_fields(&[&["retaining"]]));
+        assert_eq!(created(of, &decode::zero(&schema, id), &object, &filter), None);
     }
 
     #[test]
