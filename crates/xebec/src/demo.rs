@@ -9,6 +9,7 @@ use ::api::value::Value;
 use clap::Args;
 use client::watch::WatchEvent;
 use client::{Client, Patch, Resource, WatchParams, WriteOptions};
+use tokio::net::TcpStream;
 
 use crate::commands::Error;
 
@@ -21,15 +22,22 @@ pub struct DemoOptions {
     /// The manifests to apply.
     #[arg(long, default_value = "demo/demo.yaml")]
     manifests: PathBuf,
+    /// Waits until connections are accepted there, too (`127.0.0.1:30080`).
+    #[arg(long, value_name = "HOST:PORT")]
+    answers_at: Option<String>,
 }
 
 /// How long the demo's pods may take.
 const READY_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long the service proxy may take to hear of them.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// Nobody says when a port is open: it is tried this often.
+const TRY_EVERY: Duration = Duration::from_millis(10);
 
-/// Applies the manifests and waits until every Deployment among them is available.
+/// Applies the manifests and waits until every Deployment among them is available, and reachable where that is asked for.
 ///
 /// # Errors
-/// A manifest that can't be read or applied, or pods that do not become ready.
+/// A manifest that can't be read or applied, pods that do not become ready, an address that nobody answers at.
 pub async fn run(options: DemoOptions) -> Result<(), Error> {
     let client = client::config::Config::load(Some(&options.kubeconfig))?.client()?;
     let text = std::fs::read_to_string(&options.manifests)
@@ -51,7 +59,19 @@ pub async fn run(options: DemoOptions) -> Result<(), Error> {
             .await
             .map_err(|_| format!("deployment {name} is not available after {} s", READY_TIME_MAX.as_secs()))??;
     }
+    if let Some(address) = options.answers_at {
+        tokio::time::timeout(ANSWER_TIME_MAX, accepts(&address))
+            .await
+            .map_err(|_| format!("nobody answers at {address} after {} s", ANSWER_TIME_MAX.as_secs()))?;
+    }
     Ok(())
+}
+
+/// Waits until somebody accepts connections.
+async fn accepts(address: &str) {
+    while TcpStream::connect(address).await.is_err() {
+        tokio::time::sleep(TRY_EVERY).await;
+    }
 }
 
 fn resource_of(object: &Value) -> Result<Resource, Error> {
